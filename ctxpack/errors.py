@@ -1,0 +1,46 @@
+"""Every error that ctxpack raises.
+
+    CtxpackError
+    ├── InputError         (ValueError)    a query, a passage or an argument of a call breaks a rule
+    ├── RecipeError        (ValueError)    a recipe, a stage or a scorer is configured wrongly
+    ├── BudgetError        (ValueError)    pinned spans do not fit the budget
+    ├── ModelError         (RuntimeError)  a model file is missing, damaged or of another version
+    ├── ContractError      (RuntimeError)  a stage, scorer or counter broke one of the laws
+    └── MissingExtraError  (ImportError)   an optional dependency is not installed
+
+A message says where, which rule and which value:
+``balanced.yaml: steps[2].prune: `threshold` must be in [0, 1], got 1.5``.
+"""
+
+from __future__ import annotations
+
+
+class CtxpackError(Exception):
+    """Base of every error that ctxpack raises on purpose."""
+
+
+class InputError(CtxpackError, ValueError):
+    """A query, a passage or an argument of a call breaks a rule."""
+
+
+class RecipeError(CtxpackError, ValueError):
+    """A recipe, a stage or a scorer is configured wrongly."""
+
+
+class BudgetError(CtxpackError, ValueError):
+    """Pinned spans do not fit the budget, and the recipe says ``pin_overflow: raise``."""
+
+
+class ModelError(CtxpackError, RuntimeError):
+    """A model file is missing, damaged or of another version than its manifest says."""
+
+
+class ContractError(CtxpackError, RuntimeError):
+    """A stage, scorer, counter or layout broke one of the laws; the fault is in its code."""
+
+
+class MissingExtraError(CtxpackError, ImportError):
+    """An optional dependency is not installed; the message holds the ``pip install`` line."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f'{feature} needs an extra: pip install "ctxpack-rag[{extra}]"')
