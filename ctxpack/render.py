@@ -1,0 +1,260 @@
+"""How kept spans become the text that a model reads; the only place where text is joined."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, field_validator
+
+from ctxpack.selection import Passage, Selection
+
+PieceKind = Literal["span", "title", "metadata", "separator", "gap", "citation"]
+
+
+class Piece(NamedTuple):
+    """Where a stretch of the output comes from; the texts of all pieces joined are the output.
+
+    Args:
+        kind: ``span`` is verbatim; ``title`` and ``metadata`` (the id too) are fields of the
+            passage; ``separator`` is text of the template; ``gap`` stands for text left out.
+        text_start: first character in the output.
+        text_end: one past the last character in the output.
+        passage_index: the passage it belongs to, None for a separator between passages.
+        start: for a span its offset in the passage, for a gap that of the text left out.
+        end: likewise, one past the last character; None for the other kinds.
+    """
+
+    kind: PieceKind
+    text_start: int
+    text_end: int
+    passage_index: int | None = None
+    start: int | None = None
+    end: int | None = None
+
+
+class Layout(Protocol):
+    """How a framework that builds the prompt itself turns bodies into text.
+
+    A body is the kept spans and gap marks of one passage. The budget holds for what `join` returns.
+    """
+
+    def join(self, bodies: Sequence[tuple[int, str]]) -> str:
+        """Return what the model will read.
+
+        Args:
+            bodies: (passage index, body) of each kept passage, in output order.
+        """
+        ...
+
+
+class Render(BaseModel):
+    """Options of the text that a model reads.
+
+    Args:
+        template: text of one passage. ``{body}`` stands exactly once; ``{title}``, ``{id}`` and
+            ``{metadata.KEY}`` are replaced by the passage's own, and a line on which every such
+            field is empty is left out.
+        separator: stands between passages.
+        gap: mark for text left out inside a passage; an empty string turns marks off.
+        citations: start each passage with ``[1]``, ``[2]``, … in output order.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    template: str = "{title}\n{body}"
+    separator: str = "\n\n"
+    gap: str = "[…]"
+    citations: bool = False
+
+    @field_validator("template")
+    @classmethod
+    def _check_template(cls, template: str) -> str:
+        names = [name for _, name, *_ in string.Formatter().parse(template) if name is not None]
+        for name in names:
+            if name not in {"body", "title", "id"} and not name.startswith("metadata."):
+                raise ValueError(f"unknown field {{{name}}}; known: body, title, id, metadata.KEY")
+        if names.count("body") != 1:
+            raise ValueError("must hold {body} exactly once")
+        return template
+
+    def field_of(self, passage: Passage, name: str) -> str:
+        """Return the text of a template field: '' when the passage does not have it."""
+        if name == "title":
+            return passage.title or ""
+        if name == "id":
+            return passage.id or ""
+        value = passage.metadata.get(name.removeprefix("metadata."))
+        return "" if value is None else str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """The output: its text, where it comes from, and each passage's body.
+
+    Args:
+        text: what the model reads.
+        pieces: of `text`; empty when a `Layout` joined it.
+        bodies: (passage index, body) of each kept passage, in output order.
+    """
+
+    text: str
+    pieces: tuple[Piece, ...]
+    bodies: tuple[tuple[int, str], ...]
+
+
+class Renderer:
+    """Writes selections over one call's passages, with marks that no passage contains.
+
+    Args:
+        render: the options.
+        passages: of the call. When one contains a mark, another form of the mark is used for the
+            whole call, so that a passage cannot forge a citation or a gap.
+        layout: joins the bodies instead of the template; then there is no title and no citation.
+    """
+
+    def __init__(
+        self, render: Render, passages: Sequence[Passage], layout: Layout | None = None
+    ) -> None:
+        self.render = render
+        self.layout = layout
+        self._passages = passages
+        self._lines = [_fields(line) for line in render.template.splitlines(keepends=True)]
+        texts = [passage.text for passage in passages]
+        if layout is None:
+            names = [name for line in self._lines for _, name in line if name not in {"", "body"}]
+            texts += [render.field_of(passage, name) for passage in passages for name in names]
+        self.gap = _free_gap(render.gap, texts)
+        self.citation = _free_citation(texts) if render.citations else _CITATION
+
+    @property
+    def changed_marks(self) -> tuple[str, ...]:
+        """The marks in use that are not the configured ones."""
+        marks = ((self.gap, self.render.gap), (self.citation, _CITATION))
+        return tuple(mark.replace("{}", "n") for mark, wanted in marks if mark != wanted)
+
+    @property
+    def gap_text(self) -> str:
+        """A gap mark as it stands in running text, for planning; '' when marks are off."""
+        return f" {self.gap} " if self.gap else ""
+
+    def separator_cost(self, count: Callable[[str], int]) -> int:
+        """Return the tokens of a separator; 0 when a layout joins, whose separator is not known."""
+        return count(self.render.separator) if self.layout is None else 0
+
+    def frame_cost(self, passage_index: int, count: Callable[[str], int]) -> int:
+        """Return what one more passage costs beside its body, its separator included, for planning.
+
+        Args:
+            passage_index: of the passage.
+            count: tokens of a text.
+        """
+        if self.layout is not None:
+            one, two = ([(passage_index, "x")] * n for n in (1, 2))
+            return max(0, count(self.layout.join(two)) - count(self.layout.join(one)) - count("x"))
+        tape = _Tape()
+        tape.add("separator", self.render.separator)
+        self._write_passage(tape, passage_index, passage_index + 1, _Tape())
+        return count(tape.text)
+
+    def write(self, selection: Selection) -> Rendered:
+        """Return the text of the kept spans; '' when none is kept."""
+        bodies = [(index, self._body(selection, index)) for index in selection.kept_passages()]
+        texts = tuple((index, body.text) for index, body in bodies)
+        if self.layout is not None:
+            return Rendered(self.layout.join(texts) if texts else "", (), texts)
+        tape = _Tape()
+        for rank, (index, body) in enumerate(bodies, start=1):
+            if rank > 1:
+                tape.add("separator", self.render.separator)
+            self._write_passage(tape, index, rank, body)
+        return Rendered(tape.text, tuple(tape.pieces), texts)
+
+    def _body(self, selection: Selection, index: int) -> _Tape:
+        """Return the kept spans of a passage with marks where text between them is left out."""
+        tape, text, last_end = _Tape(), selection.passages[index].text, None
+        begin, end = selection.first[index], selection.first[index + 1]
+        for number in np.flatnonzero(selection.kept[begin:end]).tolist():
+            span = selection.spans[begin + number]
+            if last_end is not None and last_end != span.start and self.gap:
+                lead = "" if text[last_end - 1].isspace() else " "
+                tail = "\n" if text[span.start - 1] in "\r\n" else " "
+                tape.add("gap", f"{lead}{self.gap}{tail}", index, last_end, span.start)
+            tape.add("span", text[span.start : span.end], index, span.start, span.end)
+            last_end = span.end
+        return tape
+
+    def _write_passage(self, tape: _Tape, index: int, rank: int, body: _Tape) -> None:
+        passage = self._passages[index]
+        if self.render.citations:
+            tape.add("citation", self.citation.format(rank) + " ", index)
+        for line in self._lines:
+            names = [name for _, name in line if name]
+            fields = {name: self.render.field_of(passage, name) for name in names if name != "body"}
+            if names and "body" not in names and not any(fields.values()):
+                continue
+            for literal, name in line:
+                tape.add("separator", literal, index)
+                if name == "body":
+                    tape.extend(body)
+                elif name:
+                    tape.add("title" if name == "title" else "metadata", fields[name], index)
+
+
+_CITATION = "[{}]"
+
+
+class _Tape:
+    """Text under construction, with the pieces that it is made of."""
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+        self._length = 0
+        self.pieces: list[Piece] = []
+
+    @property
+    def text(self) -> str:
+        return "".join(self._texts)
+
+    def add(
+        self,
+        kind: PieceKind,
+        text: str,
+        passage_index: int | None = None,
+        start: int | None = None,
+        end: int | None = None,
+    ) -> None:
+        if text:
+            text_end = self._length + len(text)
+            self.pieces.append(Piece(kind, self._length, text_end, passage_index, start, end))
+            self._texts.append(text)
+            self._length = text_end
+
+    def extend(self, other: _Tape) -> None:
+        for piece, text in zip(other.pieces, other._texts, strict=True):
+            self.add(piece.kind, text, *piece[3:])
+
+
+def _fields(line: str) -> list[tuple[str, str]]:
+    """Return (literal, field name) pairs: ``'a {title}b'`` → ``[('a ', 'title'), ('b', '')]``."""
+    return [(text, name or "") for text, name, *_ in string.Formatter().parse(line)]
+
+
+def _free_gap(mark: str, texts: Sequence[str]) -> str:
+    """Return `mark` repeated until no text contains it: ``'[…]'`` → ``'[…][…]'``."""
+    free = mark
+    while mark and any(free in text for text in texts):
+        free += mark
+    return free
+
+
+def _free_citation(texts: Sequence[str]) -> str:
+    """Return a citation form that no text contains: ``'[{}]'``, ``'[#{}]'``, ``'[##{}]'``, …"""
+    prefix = ""
+    while any(re.search(rf"\[{prefix}\d+\]", text) for text in texts):
+        prefix += "#"
+    return f"[{prefix}{{}}]"

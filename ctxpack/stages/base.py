@@ -1,0 +1,123 @@
+"""What a stage is: a frozen set of options with one hook that changes a selection."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from ctxpack.errors import ContractError
+from ctxpack.packing import PackingProblem
+from ctxpack.render import Renderer
+from ctxpack.scoring.base import Scorer
+from ctxpack.selection import Selection
+from ctxpack.tokens import TokenCounter
+
+PinOverflow = Literal["raise", "degrade"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Call:
+    """What one call of the pipeline gives to every stage.
+
+    Args:
+        counter: counts tokens.
+        renderer: writes a selection as text.
+        scorer: the pipeline's scorer.
+        budget: most tokens the output may have; None for no limit.
+        pin_overflow: what to do when the pinned spans alone do not fit the budget.
+        expires_at: `time.monotonic` seconds after which the call is cut short; None for never.
+        notes: facts for the report, such as a changed mark; stages append to it.
+    """
+
+    counter: TokenCounter
+    renderer: Renderer
+    scorer: Scorer
+    budget: int | None = None
+    pin_overflow: PinOverflow = "raise"
+    expires_at: float | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def expired(self) -> bool:
+        """Whether the deadline has passed."""
+        return self.expires_at is not None and time.monotonic() >= self.expires_at
+
+    def problem(self, selection: Selection, budget: int) -> PackingProblem:
+        """Return the packing problem of the kept spans, with planned costs.
+
+        A span's utility is its score. Unscored spans are worth less the later they stand in the
+        output, so that a cut keeps the beginning.
+
+        Args:
+            selection: spans that are not kept are excluded from the problem.
+            budget: in tokens.
+        """
+        n_spans, kept = len(selection.spans), np.flatnonzero(selection.kept)
+        cost = np.zeros(n_spans, dtype=np.int64)
+        cost[kept] = self.counter.count_many([selection.text_of(number) for number in kept])
+        passage_cost = np.zeros(len(selection.passages), dtype=np.int64)
+        for index in selection.kept_passages():
+            passage_cost[index] = self.renderer.frame_cost(index, self.counter.count)
+        if selection.span_scores is not None:
+            utility = selection.span_scores.astype(np.float64)
+        else:
+            rank_of_passage = np.argsort(selection.order)
+            in_output = np.argsort(rank_of_passage[selection.passage_of], kind="stable")
+            utility = np.empty(n_spans)
+            utility[in_output] = np.linspace(1.0, 0.0, n_spans, endpoint=False)
+        return PackingProblem(
+            utility=utility,
+            cost=cost,
+            parent=selection.parents,
+            passage=selection.passage_of,
+            passage_cost=passage_cost,
+            gap_cost=self.counter.count(self.renderer.gap_text),
+            forced=selection.pinned,
+            excluded=~selection.kept,
+            # Every passage's cost holds a separator, but the first one in the output has none.
+            budget=budget + self.renderer.separator_cost(self.counter.count),
+        )
+
+
+class Stage(BaseModel, ABC):
+    """One step of a recipe: options from YAML, and one hook, `_apply`.
+
+    A stage holds no state between calls, so one instance serves many threads.
+
+    Attributes:
+        name: what a recipe calls the stage.
+        value_option: the option that ``name: value`` sets; None when the stage has no such form.
+        needs_scores: whether a ``score`` step must come before.
+        restores: whether the stage may bring back spans that an earlier stage dropped.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: ClassVar[str]
+    value_option: ClassVar[str | None] = None
+    needs_scores: ClassVar[bool] = False
+    restores: ClassVar[bool] = False
+
+    def __call__(self, selection: Selection, call: Call) -> Selection:
+        """Return the changed selection.
+
+        Raises:
+            ContractError: the stage replaced query, passages or spans, or brought back a dropped
+                span without saying that it `restores`.
+        """
+        after = self._apply(selection, call)
+        for part in ("query", "passages", "spans"):
+            if getattr(after, part) is not getattr(selection, part):
+                raise ContractError(f"{self.name}: a stage must not replace `{part}`")
+        if not self.restores and (after.kept & ~selection.kept).any():
+            raise ContractError(f"{self.name}: brought back a span but does not declare `restores`")
+        return after
+
+    @abstractmethod
+    def _apply(self, selection: Selection, call: Call) -> Selection:
+        """Return the changed selection; inputs may not be written to."""
