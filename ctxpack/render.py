@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import string
 from collections.abc import Callable, Sequence
@@ -141,6 +142,12 @@ class Renderer:
     def gap_text(self) -> str:
         """A gap mark as it stands in running text, for planning; '' when marks are off."""
         return f" {self.gap} " if self.gap else ""
+
+    def without_gaps(self) -> Renderer:
+        """Return a renderer that leaves text out without a mark."""
+        unmarked = copy.copy(self)
+        unmarked.gap = ""
+        return unmarked
 
     def separator_cost(self, count: Callable[[str], int]) -> int:
         """Return the tokens of a separator; 0 when a layout joins, whose separator is not known."""

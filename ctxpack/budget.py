@@ -1,0 +1,86 @@
+"""The budget law: what a call returns never has more tokens than its budget."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ctxpack.errors import BudgetError
+from ctxpack.packing import shed
+from ctxpack.render import Rendered
+from ctxpack.selection import Selection
+from ctxpack.stages.base import Call
+
+STAGE = "budget"
+"""Stage name in the drop records of spans that the final count leaves no room for."""
+
+
+class Fitted(NamedTuple):
+    """A selection whose text fits the budget, that text, and its tokens."""
+
+    selection: Selection
+    rendered: Rendered
+    token_count: int
+
+
+def fit(selection: Selection, call: Call) -> Fitted:
+    """Return the selection cut until the tokens of its rendered text are within the budget.
+
+    The stages plan with counts of single spans, which need not add up to the count of the whole;
+    here the whole is counted. Gaps that are cheaper to fill than to mark are filled. What does not
+    fit is dropped, lowest utility first, in closures.
+
+    Raises:
+        BudgetError: the pinned spans alone do not fit and the call says ``pin_overflow: raise``.
+    """
+    saving = 0
+    while True:
+        selection = fill_gaps(selection, call)
+        rendered = call.renderer.write(selection)
+        token_count = call.counter.count(rendered.text)
+        if call.budget is None or token_count <= call.budget:
+            return Fitted(selection, rendered, token_count)
+        # Planned and true savings differ, so the plan asks for twice as much on every round.
+        saving = max(token_count - call.budget, 2 * saving)
+        selection = _cut(selection, call, call.budget, saving)
+
+
+def _cut(selection: Selection, call: Call, budget: int, saving: int) -> Selection:
+    kept = shed(call.problem(selection, budget), selection.kept, saving)
+    if (kept == selection.kept).all():
+        if call.pin_overflow == "raise":
+            need = call.counter.count(call.renderer.write(selection).text)
+            raise BudgetError(f"`budget` is {budget} but the pinned spans need {need} tokens")
+        call.notes.append("pins_dropped")
+        return selection.unpin()
+    return selection.drop(~kept, stage=STAGE, reason="over_budget")
+
+
+def fill_gaps(selection: Selection, call: Call) -> Selection:
+    """Return the selection with every gap filled that has no more tokens than its mark.
+
+    Text that was dropped as a duplicate stays out.
+    """
+    if not call.renderer.gap:
+        return selection
+    count, mark = call.counter.count, call.counter.count(call.renderer.gap_text)
+    fillers = np.zeros_like(selection.kept)
+    kept = np.flatnonzero(selection.kept).tolist()
+    for before, after in zip(kept[:-1], kept[1:], strict=True):
+        # A token is rarely longer than 16 characters, so a long gap need not be counted.
+        start, end = selection.spans[before].end, selection.spans[after].start
+        if 0 < end - start <= 16 * mark and _may_fill(selection, before + 1, after):
+            passage = selection.passages[int(selection.passage_of[before])]
+            fillers[before + 1 : after] = count(passage.text[start:end]) <= mark
+    return selection.restore(fillers) if fillers.any() else selection
+
+
+def _may_fill(selection: Selection, begin: int, end: int) -> bool:
+    """Return whether spans ``begin:end`` are of one passage, no duplicates, and need no others."""
+    if selection.passage_of[begin - 1] != selection.passage_of[end]:
+        return False
+    reasons = (selection.drops[number] for number in selection.drop_of[begin:end].tolist())
+    required = selection.parents[begin:end]
+    outside = required[(required >= 0) & (required < begin)]
+    return bool(selection.kept[outside].all()) and all(why.merged_into is None for why in reasons)

@@ -1,0 +1,283 @@
+"""What a call returns: the text that a model reads, and where every part of it comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, TypedDict
+
+from ctxpack.budget import Fitted
+from ctxpack.render import Piece
+from ctxpack.selection import KEPT, Drop, FloatArray, Passage, Selection, SpanKind
+from ctxpack.stages.base import Call
+
+Reason = Literal[
+    "no_passages", "no_text", "nothing_relevant", "budget_too_small", "deadline", "error"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A kept span: ``passage.text[start:end]``.
+
+    Args:
+        passage: the passage, the same object that came in.
+        passage_index: its position in the input.
+        start: first character.
+        end: one past the last character.
+        score: of the span, in [0, 1]; None when nothing scored it.
+        kind: what the span is in the document.
+    """
+
+    passage: Passage
+    passage_index: int
+    start: int
+    end: int
+    score: float | None
+    kind: SpanKind
+
+    @property
+    def text(self) -> str:
+        """The verbatim characters."""
+        return self.passage.text[self.start : self.end]
+
+
+@dataclass(frozen=True, slots=True)
+class PackedPassage:
+    """A passage of which something was kept.
+
+    Args:
+        passage: the passage, the same object that came in.
+        passage_index: its position in the input.
+        text: its body: kept spans and gap marks, without title, id or citation.
+        score: relevance in [0, 1]; None when nothing scored it.
+        spans: offsets of the kept spans; neighbours without a gap between them are one.
+    """
+
+    passage: Passage
+    passage_index: int
+    text: str
+    score: float | None
+    spans: tuple[tuple[int, int], ...]
+
+    @property
+    def retrieval_score(self) -> float | None:
+        """The score that the passage came in with."""
+        return self.passage.score
+
+
+class StageReport(TypedDict):
+    """What one step did: its name, milliseconds, and how many spans were kept after it."""
+
+    name: str
+    ms: float
+    spans_kept: int
+
+
+class SpanReport(TypedDict):
+    """One span in detail; `stage` and `reason` are None for a kept span."""
+
+    passage_index: int
+    start: int
+    end: int
+    kind: SpanKind
+    score: float | None
+    stage: str | None
+    reason: str | None
+
+
+class Report(TypedDict, total=False):
+    """Counts, times and reasons of one call; JSON-serialisable.
+
+    Attributes:
+        recipe: its name.
+        reasons: codes that say why the result is empty or was cut short; [] for a plain result.
+        error: message of the error that a ``passthrough`` recipe or a batch went on after.
+        budget: in tokens, None for no limit.
+        token_counter: its name; ``approximate`` for the offline default.
+        token_count: of the output.
+        input_token_count: of all passages, rendered the same way.
+        passages: how many came in.
+        passages_kept: how many are in the output.
+        spans: how many the passages were split into.
+        spans_kept: how many are in the output.
+        dropped: number of spans by ``stage: reason``.
+        notes: facts about this call, such as a mark that was changed.
+        stages: the steps in the order they ran.
+        ms: of the whole call.
+        details: one entry per span, when the call asked for details.
+    """
+
+    recipe: str
+    reasons: list[Reason]
+    error: str | None
+    budget: int | None
+    token_counter: str
+    token_count: int
+    input_token_count: int
+    passages: int
+    passages_kept: int
+    spans: int
+    spans_kept: int
+    dropped: dict[str, int]
+    notes: list[str]
+    stages: list[StageReport]
+    ms: float
+    details: list[SpanReport] | None
+
+
+@dataclass(frozen=True, slots=True)
+class PackedContext:
+    """The smallest verbatim text that still answers the query, inside the budget.
+
+    Args:
+        text: what the model reads; '' when nothing is kept.
+        token_count: tokens of `text`, never over the budget.
+        input_token_count: tokens of all passages, rendered the same way.
+        evidence: the kept spans, in output order.
+        dropped: what was left out, in input order. Evidence and dropped stretches together cover
+            every character of every passage exactly once.
+        pieces: positions in `text` mapped to positions in passages; their texts joined are `text`.
+            Empty when a `Layout` joined the text.
+        passages: those of which something was kept, in output order.
+        report: counts, times and reasons. Not compared: times differ between equal results.
+    """
+
+    text: str
+    token_count: int
+    input_token_count: int
+    evidence: tuple[Evidence, ...]
+    dropped: tuple[Drop, ...]
+    pieces: tuple[Piece, ...]
+    passages: tuple[PackedPassage, ...]
+    report: Report = field(compare=False)
+
+    @property
+    def kept_ratio(self) -> float:
+        """Output tokens over input tokens, in [0, 1]; 1.0 for an empty input."""
+        if self.input_token_count == 0:
+            return 1.0
+        return self.token_count / self.input_token_count
+
+
+def packed(fitted: Fitted, call: Call, *, details: bool) -> PackedContext:
+    """Return the result of a call.
+
+    When gap marks make the text longer than all passages together, it is written without them.
+    """
+    selection, rendered, token_count = fitted
+    everything = Selection.of(
+        selection.query, [selection.split(index) for index in range(len(selection.passages))]
+    )
+    input_token_count = call.counter.count(call.renderer.write(everything).text)
+    if token_count > input_token_count:
+        unmarked = call.renderer.without_gaps().write(selection)
+        unmarked_count = call.counter.count(unmarked.text)
+        if unmarked_count < token_count:
+            rendered, token_count = unmarked, unmarked_count
+            call.notes.append("gap_marks_off")
+    return PackedContext(
+        text=rendered.text,
+        token_count=token_count,
+        input_token_count=input_token_count,
+        evidence=_evidence(selection),
+        dropped=selection.dropped(),
+        pieces=rendered.pieces,
+        passages=_packed_passages(selection, rendered.bodies),
+        report=_report(selection, call, (token_count, input_token_count), details),
+    )
+
+
+def _evidence(selection: Selection) -> tuple[Evidence, ...]:
+    found = []
+    for index in selection.kept_passages():
+        begin, end = selection.first[index : index + 2].tolist()
+        for number in range(begin, end):
+            if selection.kept[number]:
+                span, passage = selection.spans[number], selection.passages[index]
+                score = _score(selection.span_scores, number)
+                found.append(Evidence(passage, index, span.start, span.end, score, span.kind))
+    return tuple(found)
+
+
+def _packed_passages(
+    selection: Selection, bodies: tuple[tuple[int, str], ...]
+) -> tuple[PackedPassage, ...]:
+    return tuple(
+        PackedPassage(
+            passage=selection.passages[index],
+            passage_index=index,
+            text=body,
+            score=_score(selection.passage_scores, index),
+            spans=_stretches(selection, index),
+        )
+        for index, body in bodies
+    )
+
+
+def _stretches(selection: Selection, index: int) -> tuple[tuple[int, int], ...]:
+    """Return the offsets kept of a passage, neighbours joined."""
+    stretches: list[tuple[int, int]] = []
+    begin, end = selection.first[index : index + 2].tolist()
+    for number in range(begin, end):
+        if not selection.kept[number]:
+            continue
+        span = selection.spans[number]
+        if stretches and stretches[-1][1] == span.start:
+            stretches[-1] = (stretches[-1][0], span.end)
+        else:
+            stretches.append((span.start, span.end))
+    return tuple(stretches)
+
+
+def _score(scores: FloatArray | None, number: int) -> float | None:
+    return None if scores is None else float(scores[number])
+
+
+def _report(selection: Selection, call: Call, counts: tuple[int, int], details: bool) -> Report:
+    dropped: dict[str, int] = {}
+    for number in selection.drop_of[~selection.kept].tolist():
+        why = selection.drops[number]
+        key = f"{why.stage}: {why.reason}"
+        dropped[key] = dropped.get(key, 0) + 1
+    return Report(
+        reasons=_reasons(selection, call),
+        budget=call.budget,
+        token_counter=call.counter.name,
+        token_count=counts[0],
+        input_token_count=counts[1],
+        passages=len(selection.passages),
+        passages_kept=len(selection.kept_passages()),
+        spans=len(selection.spans),
+        spans_kept=int(selection.kept.sum()),
+        dropped=dict(sorted(dropped.items())),
+        notes=[*call.notes, *(f"mark: {mark}" for mark in call.renderer.changed_marks)],
+        details=[_span_report(selection, n) for n in range(len(selection.spans))]
+        if details
+        else None,
+    )
+
+
+def _reasons(selection: Selection, call: Call) -> list[Reason]:
+    reasons: list[Reason] = ["deadline"] if "deadline" in call.notes else []
+    if not selection.passages:
+        reasons.append("no_passages")
+    elif not selection.spans:
+        reasons.append("no_text")
+    elif not selection.kept.any():
+        by_budget = any(why.reason == "over_budget" for why in selection.drops)
+        reasons.append("budget_too_small" if by_budget else "nothing_relevant")
+    return reasons
+
+
+def _span_report(selection: Selection, number: int) -> SpanReport:
+    span, drop = selection.spans[number], int(selection.drop_of[number])
+    why = None if drop == KEPT else selection.drops[drop]
+    return SpanReport(
+        passage_index=int(selection.passage_of[number]),
+        start=span.start,
+        end=span.end,
+        kind=span.kind,
+        score=_score(selection.span_scores, number),
+        stage=None if why is None else why.stage,
+        reason=None if why is None else why.reason,
+    )

@@ -1,0 +1,320 @@
+"""The pipeline: a query and passages in, a verbatim context inside the budget out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypedDict, Unpack
+
+from ctxpack import recipes, registry
+from ctxpack.budget import fit
+from ctxpack.errors import InputError, RecipeError
+from ctxpack.packed import PackedContext, StageReport, packed
+from ctxpack.process import PerProcess
+from ctxpack.recipes import OnError, Recipe
+from ctxpack.render import Layout, Render, Renderer
+from ctxpack.scoring.base import Scorer
+from ctxpack.selection import Passage, Selection, Span, SplitPassage
+from ctxpack.sentences import split
+from ctxpack.stages.base import Call, PinOverflow
+from ctxpack.tokens import TokenCounter, counter_from
+
+_log = logging.getLogger(__name__)
+
+Passages = Sequence[Passage | str]
+Step = Callable[[Selection, Call], Selection]
+
+
+class Overrides(TypedDict, total=False):
+    """Values that take the place of a recipe's own; see `Recipe` for their meaning.
+
+    Attributes:
+        scorer: a name, ``{name: options}``, or a `Scorer`.
+        token_counter: anything that `ctxpack.tokens.counter_from` takes.
+    """
+
+    scorer: str | Mapping[str, Any] | Scorer
+    token_counter: Any
+    budget: int
+    language: str
+    on_error: OnError
+    deadline_ms: float
+    pin_overflow: PinOverflow
+    render: Mapping[str, Any] | Render
+
+
+class Pipeline:
+    """Compresses passages to what answers a query; one instance serves many threads.
+
+    Nothing is loaded before the first call or `warm_up`.
+
+    Args:
+        recipe: the steps and their options.
+        scorer: takes the place of the recipe's scorer; for scorers that are not plain data.
+        token_counter: takes the place of the recipe's counter.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        *,
+        scorer: Scorer | None = None,
+        token_counter: TokenCounter | None = None,
+    ) -> None:
+        self._recipe = recipe
+        self._scorer = recipe.scorer if scorer is None else scorer
+        counter = recipe.token_counter if token_counter is None else token_counter
+        self._counter = counter_from(counter)
+        self._pool = PerProcess(_worker_pool)
+
+    @classmethod
+    def from_recipe(
+        cls, recipe: str | Path | Mapping[str, Any] | Recipe, **overrides: Unpack[Overrides]
+    ) -> Pipeline:
+        """Return a pipeline.
+
+        Args:
+            recipe: the name of a shipped recipe, the path of a YAML file, its data, or a `Recipe`.
+            overrides: values that take the place of the recipe's own.
+
+        Raises:
+            RecipeError: the recipe or an override breaks a rule.
+        """
+        loaded = recipes.load(recipe)
+        for name in overrides:
+            if name not in Overrides.__annotations__:
+                known = sorted(Overrides.__annotations__)
+                raise RecipeError(f"{loaded.name}: {registry.unknown('override', name, known)}")
+        data: dict[str, Any] = {k: v for k, v in overrides.items() if v is not None}
+        scorer, counter = data.get("scorer"), data.get("token_counter")
+        if not isinstance(scorer, str | Mapping | recipes.ConfiguredScorer | None):
+            del data["scorer"]
+        else:
+            scorer = None
+        if not isinstance(counter, str | None):
+            data["token_counter"] = counter_from(counter).name
+        if data:
+            loaded = recipes.parse({**loaded.to_data(), **data}, where=loaded.name)
+        return cls(loaded, scorer=scorer, token_counter=counter)
+
+    @property
+    def recipe(self) -> Recipe:
+        """The steps and their options, overrides included."""
+        return self._recipe
+
+    @property
+    def scorer(self) -> Scorer:
+        """What scores passages and spans."""
+        return self._scorer
+
+    @property
+    def token_counter(self) -> TokenCounter:
+        """What counts tokens."""
+        return self._counter
+
+    def compress(
+        self,
+        query: str,
+        passages: Passages,
+        *,
+        budget: int | None = None,
+        layout: Layout | None = None,
+        details: bool = False,
+    ) -> PackedContext:
+        """Return the spans that answer `query`, as text of at most `budget` tokens.
+
+        Args:
+            query: what the user asked.
+            passages: what a retriever returned, best first; strings are passages without an id.
+            budget: most tokens of the text, 0 or more; None for the recipe's budget, and no limit
+                when that has none.
+            layout: joins the bodies when a framework builds the prompt itself; the budget then
+                holds for the text that it returns.
+            details: report every span, not only counts.
+
+        Raises:
+            InputError: an argument has the wrong type or value.
+            BudgetError: pinned spans do not fit, and the recipe says ``pin_overflow: raise``.
+            CtxpackError: another error of a stage or scorer, when the recipe says
+                ``on_error: raise``.
+        """
+        started = time.perf_counter()
+        checked, budget = _checked(query, passages), _checked_budget(budget)
+        call = self._call(checked, budget, layout)
+        selection, stages, error = self._run(query, checked, call)
+        result = packed(fit(selection, call), call, details=details)
+        result.report.update(recipe=self._recipe.name, stages=stages, error=error)
+        if error is not None:
+            result.report["reasons"].append("error")
+        result.report["ms"] = _ms_since(started)
+        return result
+
+    async def acompress(
+        self,
+        query: str,
+        passages: Passages,
+        *,
+        budget: int | None = None,
+        layout: Layout | None = None,
+        details: bool = False,
+    ) -> PackedContext:
+        """Return what `compress` returns, computed in the pipeline's worker pool."""
+        work = partial(
+            self.compress, query, passages, budget=budget, layout=layout, details=details
+        )
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(
+            self._pool.get(), context.run, work
+        )
+
+    def compress_batch(
+        self, calls: Sequence[tuple[str, Passages]], *, budget: int | None = None
+    ) -> list[PackedContext]:
+        """Return `compress` of every (query, passages) pair, in order.
+
+        A call that fails gives an empty result, with all passages dropped and the error in its
+        report, and the others go on.
+
+        Raises:
+            InputError: `budget` is not valid.
+        """
+        _checked_budget(budget)
+        return [self._compress_one(query, passages, budget) for query, passages in calls]
+
+    def warm_up(self) -> None:
+        """Load the models and tables, so that the first call is not slower than the others."""
+        self._scorer.warm_up()
+        self.compress("warm up", ["Warm up. Once."])
+
+    def close(self) -> None:
+        """Release the models and the worker pool; a later call makes them again."""
+        pool = self._pool.pop()
+        if pool is not None:
+            pool.shutdown()
+        self._scorer.close()
+
+    def __enter__(self) -> Pipeline:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Pipeline.from_recipe({self._recipe.to_data()!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        make = partial(Pipeline, scorer=self._scorer, token_counter=self._counter)
+        return make, (self._recipe,)
+
+    def _call(
+        self, passages: tuple[Passage, ...], budget: int | None, layout: Layout | None
+    ) -> Call:
+        recipe = self._recipe
+        passthrough, deadline = recipe.on_error == "passthrough", recipe.deadline_ms
+        return Call(
+            counter=self._counter,
+            renderer=Renderer(recipe.render, passages, layout),
+            scorer=self._scorer,
+            budget=recipe.budget if budget is None else budget,
+            pin_overflow="degrade" if passthrough else recipe.pin_overflow,
+            expires_at=None if deadline is None else time.monotonic() + deadline / 1000,
+        )
+
+    def _run(
+        self, query: str, passages: tuple[Passage, ...], call: Call
+    ) -> tuple[Selection, list[StageReport], str | None]:
+        """Return the selection after the steps, or after those before an error or the deadline."""
+        selection, stages = Selection.of(query, [_unsplit(p) for p in passages]), []
+        steps: list[tuple[str, Step]] = [("split", self._split), ("query", _require_query)]
+        steps += [(stage.name, stage) for stage in self._recipe.steps]
+        for name, step in steps:
+            if call.expired:
+                call.notes.append("deadline")
+                break
+            started = time.perf_counter()
+            try:
+                selection = step(selection, call)
+            except Exception as error:
+                if self._recipe.on_error == "raise":
+                    raise
+                _log.warning("%s: %s failed", self._recipe.name, name, exc_info=True)
+                return selection, stages, f"{name}: {type(error).__name__}: {error}"
+            kept = int(selection.kept.sum())
+            stages.append(StageReport(name=name, ms=_ms_since(started), spans_kept=kept))
+        return selection, stages, None
+
+    def _split(self, selection: Selection, call: Call) -> Selection:
+        language = self._recipe.language
+        passages = selection.passages
+        spans = [split(passage.text, language=language) for passage in passages]
+        return Selection.of(selection.query, list(map(SplitPassage, passages, spans)))
+
+    def _compress_one(self, query: str, passages: Passages, budget: int | None) -> PackedContext:
+        try:
+            return self.compress(query, passages, budget=budget)
+        except Exception as error:
+            _log.warning("%s: a call of a batch failed", self._recipe.name, exc_info=True)
+            known = [p for p in passages if isinstance(p, Passage | str)]
+            return self._failed(_as_passages(known), f"{type(error).__name__}: {error}")
+
+    def _failed(self, passages: tuple[Passage, ...], error: str) -> PackedContext:
+        """Return an empty result that names the error and records every passage as dropped."""
+        call = self._call(passages, None, None)
+        selection = Selection.of("", [_unsplit(p) for p in passages])
+        everything = selection.kept
+        selection = selection.drop(everything, stage="batch", reason="error")
+        result = packed(fit(selection, call), call, details=False)
+        result.report.update(recipe=self._recipe.name, error=error, reasons=["error"])
+        return result
+
+
+def _require_query(selection: Selection, call: Call) -> Selection:
+    if not selection.query.strip():
+        raise InputError(f"`query` must hold more than white space, got {selection.query!r}")
+    return selection
+
+
+def _unsplit(passage: Passage) -> SplitPassage:
+    return SplitPassage(passage, (Span(0, len(passage.text)),) if passage.text else ())
+
+
+def _checked(query: str, passages: Passages) -> tuple[Passage, ...]:
+    if not isinstance(query, str):
+        raise InputError(f"`query` must be a string, got {query!r}")
+    if isinstance(passages, str | Passage) or not isinstance(passages, Sequence):
+        raise InputError(f"`passages` must be a sequence of passages, got {passages!r}")
+    for index, passage in enumerate(passages):
+        if not isinstance(passage, Passage | str):
+            raise InputError(f"`passages[{index}]` must be a Passage or a string, got {passage!r}")
+    return _as_passages(passages)
+
+
+def _as_passages(passages: Passages) -> tuple[Passage, ...]:
+    return tuple(Passage(p) if isinstance(p, str) else p for p in passages)
+
+
+def _checked_budget(budget: int | None) -> int | None:
+    if budget is None or (isinstance(budget, int) and budget >= 0 and budget is not True):
+        return budget
+    raise InputError(f"`budget` must be an integer of 0 or more, or None, got {budget!r}")
+
+
+def _ms_since(started: float) -> float:
+    return round((time.perf_counter() - started) * 1000, 3)
+
+
+def _worker_pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="ctxpack")

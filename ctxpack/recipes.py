@@ -1,0 +1,229 @@
+"""Recipes: a pipeline as data, read from YAML and written back to it.
+
+A recipe is data only: a safe loader, a closed registry of names, no imports, no expressions.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError, model_validator
+
+from ctxpack import registry
+from ctxpack.errors import RecipeError
+from ctxpack.render import Render
+from ctxpack.scoring.base import ConfiguredScorer
+from ctxpack.stages.base import PinOverflow, Stage
+
+OnError = Literal["raise", "passthrough"]
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Recipe(BaseModel):
+    """A pipeline as data; what a recipe file holds.
+
+    Args:
+        version: of the recipe format.
+        name: shown in reports and errors.
+        description: when to choose this recipe.
+        scorer: what scores passages and spans.
+        language: of the passages for the splitter, an ISO 639 code or ``auto``.
+        token_counter: see `ctxpack.tokens.counter_from`.
+        budget: in tokens, for calls that do not give one; None for no limit.
+        on_error: ``raise`` an error of a stage or scorer, or ``passthrough``: return the best
+            selection so far, within the budget, and report the error.
+        deadline_ms: milliseconds after which a call returns the best selection so far, within the
+            budget; None for never.
+        pin_overflow: ``raise`` `BudgetError` when pinned spans alone do not fit the budget, or
+            ``degrade``: treat them like other spans.
+        render: how the output is written.
+        steps: the stages, in order.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    version: Literal[1] = 1
+    name: str = "unnamed"
+    description: str = ""
+    scorer: InstanceOf[ConfiguredScorer]
+    language: str = "auto"
+    token_counter: str = "approximate"
+    budget: int | None = Field(default=None, ge=0)
+    on_error: OnError = "raise"
+    deadline_ms: float | None = Field(default=None, gt=0)
+    pin_overflow: PinOverflow = "raise"
+    render: Render = Render()
+    steps: tuple[InstanceOf[Stage], ...]
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Recipe:
+        scored = False
+        for index, step in enumerate(self.steps):
+            if step.needs_scores and not scored:
+                raise ValueError(f"steps[{index}].{step.name} needs a `score` step before it")
+            scored = scored or step.name == "score"
+        return self
+
+    def to_data(self) -> dict[str, Any]:
+        """Return the recipe as plain data; options equal to their defaults are left out."""
+        data = self.model_dump(mode="json", exclude={"scorer", "steps"}, exclude_defaults=True)
+        line = _write_line(self.scorer, None)
+        steps = [_write_line(step, step.value_option) for step in self.steps]
+        return {"version": self.version, **data, "scorer": line, "steps": steps}
+
+    def to_yaml(self) -> str:
+        """Return the recipe as YAML that `load` reads back to an equal recipe."""
+        return yaml.safe_dump(self.to_data(), sort_keys=False, allow_unicode=True)
+
+
+def load(source: str | Path | Mapping[str, Any] | Recipe) -> Recipe:
+    """Return a recipe.
+
+    Args:
+        source: the name of a shipped recipe, the path of a YAML file (a `Path`, or a string that
+            ends in ``.yaml`` or ``.yml``), its data as a mapping, or a recipe.
+
+    Raises:
+        RecipeError: the recipe is not there, or breaks a rule; the message says where, which rule
+            and which value.
+    """
+    if isinstance(source, Recipe):
+        return source
+    if isinstance(source, Mapping):
+        return parse(source, where=str(source.get("name", "recipe")))
+    path: Path | Traversable = Path(source)
+    if isinstance(source, str) and not source.endswith((".yaml", ".yml")):
+        if source not in names():
+            raise RecipeError(registry.unknown("recipe", source, names()))
+        path = _folder() / f"{source}.yaml"
+    try:
+        text = path.read_text(encoding="utf-8")
+        data = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RecipeError(f"{source}: cannot be read: {error}") from error
+    if not isinstance(data, Mapping):
+        raise RecipeError(f"{source}: must be a mapping, got {data!r}")
+    return parse({"name": Path(path.name).stem, **data}, where=path.name)
+
+
+def parse(data: Mapping[str, Any], *, where: str) -> Recipe:
+    """Return the recipe that `data` describes; `where` begins the message of an error.
+
+    Raises:
+        RecipeError: the data breaks a rule.
+    """
+    data = dict(data)
+    if "scorer" in data:
+        data["scorer"] = read_scorer(data["scorer"], where=f"{where}: scorer")
+    steps = data.get("steps", ())
+    if not isinstance(steps, list | tuple):
+        raise RecipeError(f"{where}: `steps` must be a list, got {steps!r}")
+    if "steps" in data:
+        data["steps"] = tuple(
+            _read_step(line, where=f"{where}: steps[{index}]") for index, line in enumerate(steps)
+        )
+    if isinstance(data.get("render"), Mapping):
+        data["render"] = _validated(Render, data["render"], f"{where}: render")
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        raise RecipeError(f"{where}: {_message(Recipe, error)}") from None
+
+
+def names() -> list[str]:
+    """Return the names of the shipped recipes, sorted."""
+    return sorted(
+        file.name.removesuffix(".yaml")
+        for file in _folder().iterdir()
+        if file.name.endswith(".yaml")
+    )
+
+
+def read_scorer(line: object, *, where: str) -> ConfiguredScorer:
+    """Return the scorer that ``name`` or ``{name: {option: value}}`` describes.
+
+    Raises:
+        RecipeError: the name is not known, or an option breaks a rule.
+    """
+    if isinstance(line, ConfiguredScorer):
+        return line
+    name, options = _name_and_options(line, where)
+    return _validated(registry.scorer(name, where=where), options, f"{where}.{name}")
+
+
+def _read_step(line: object, *, where: str) -> Stage:
+    if isinstance(line, Stage):
+        return line
+    name, options = _name_and_options(line, where)
+    stage = registry.stage(name, where=where)
+    if not isinstance(options, Mapping) and stage.value_option is not None:
+        options = {stage.value_option: options}
+    return _validated(stage, options, f"{where}.{name}")
+
+
+def _name_and_options(line: object, where: str) -> tuple[str, object]:
+    """Return the two parts of a line: ``'select'`` → ``('select', {})``."""
+    if isinstance(line, str):
+        return line, {}
+    if isinstance(line, Mapping) and len(line) == 1:
+        (name, options), *_ = line.items()
+        if isinstance(name, str):
+            return name, {} if options is None else options
+    raise RecipeError(f"{where}: must be `name` or `name: options`, got {line!r}")
+
+
+def _validated(model: type[Model], options: object, where: str) -> Model:
+    if not isinstance(options, Mapping):
+        raise RecipeError(f"{where}: takes options, not a single value, got {options!r}")
+    try:
+        # JSON mode: strict about types, but a list is a tuple.
+        return model.model_validate_json(json.dumps(dict(options)))
+    except TypeError as error:
+        raise RecipeError(f"{where}: options must be plain data: {error}") from None
+    except ValidationError as error:
+        raise RecipeError(f"{where}: {_message(model, error)}") from None
+
+
+def _message(model: type[BaseModel], error: ValidationError) -> str:
+    """Return the first problem as rule and value: ``\\`top_k\\` must be …, got 0``."""
+    problem = error.errors(include_url=False)[0]
+    option = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return registry.unknown("option", option, sorted(model.model_fields))
+    if problem["type"] == "missing":
+        return f"`{option}` is missing"
+    rule = problem["msg"].replace("Input should be", "must be").removeprefix("Value error, ")
+    return f"`{option}` {rule}, got {problem['input']!r}" if option else rule
+
+
+def _write_line(model: Stage | ConfiguredScorer, value_option: str | None) -> Any:
+    """Return the shortest spelling of a step or scorer: name, name and value, or with options."""
+    options = model.model_dump(mode="json", exclude_defaults=True)
+    if not options:
+        return model.name
+    if set(options) == {value_option} and not isinstance(options[value_option], dict):
+        return {model.name: options[value_option]}
+    return {model.name: options}
+
+
+def _folder() -> Traversable:
+    """Return the folder of shipped recipes: in a wheel inside the package, else beside it."""
+    package = files("ctxpack")
+    shipped = package / "_recipes"
+    return shipped if shipped.is_dir() else Path(str(package)).parent / "recipes"
+
+
+class _Loader(yaml.SafeLoader):
+    """A safe loader that refuses a key which stands twice in a mapping."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        mapping = super().construct_mapping(node, deep)
+        if len(mapping) != len(node.value):
+            raise yaml.YAMLError(f"a key stands twice in the mapping at{node.start_mark}")
+        return mapping
