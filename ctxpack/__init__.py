@@ -1,7 +1,7 @@
 """Query and passages in, the smallest verbatim context inside a token budget out."""
 
 from ctxpack import errors
-from ctxpack.packed import Evidence, PackedContext
+from ctxpack.packed import Evidence, PackedContext, PackedPassage
 from ctxpack.pipeline import Pipeline
 from ctxpack.render import Layout
 from ctxpack.scoring.base import Scorer
@@ -13,6 +13,7 @@ __all__ = [
     "Evidence",
     "Layout",
     "PackedContext",
+    "PackedPassage",
     "Passage",
     "Pipeline",
     "Scorer",

@@ -165,9 +165,7 @@ def packed(fitted: Fitted, call: Call, *, details: bool) -> PackedContext:
     When gap marks make the text longer than all passages together, it is written without them.
     """
     selection, rendered, token_count = fitted
-    everything = Selection.of(
-        selection.query, [selection.split(index) for index in range(len(selection.passages))]
-    )
+    everything = selection.restore(~selection.kept).reorder(range(len(selection.passages)))
     input_token_count = call.counter.count(call.renderer.write(everything).text)
     if token_count > input_token_count:
         unmarked = call.renderer.without_gaps().write(selection)
