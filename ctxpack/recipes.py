@@ -99,9 +99,7 @@ def load(source: str | Path | Mapping[str, Any] | Recipe) -> Recipe:
         return parse(source, where=str(source.get("name", "recipe")))
     path: Path | Traversable = Path(source)
     if isinstance(source, str) and not source.endswith((".yaml", ".yml")):
-        if source not in names():
-            raise RecipeError(registry.unknown("recipe", source, names()))
-        path = _folder() / f"{source}.yaml"
+        path = _shipped(source)
     try:
         text = path.read_text(encoding="utf-8")
         data = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
@@ -140,9 +138,18 @@ def names() -> list[str]:
     """Return the names of the shipped recipes, sorted."""
     return sorted(
         file.name.removesuffix(".yaml")
-        for file in _folder().iterdir()
+        for file in folder().iterdir()
         if file.name.endswith(".yaml")
     )
+
+
+def text_of(name: str) -> str:
+    """Return the YAML of a shipped recipe as it was written, comments included.
+
+    Raises:
+        RecipeError: there is no recipe of that name.
+    """
+    return _shipped(name).read_text(encoding="utf-8")
 
 
 def read_scorer(line: object, *, where: str) -> ConfiguredScorer:
@@ -212,11 +219,17 @@ def _write_line(model: Stage | ConfiguredScorer, value_option: str | None) -> An
     return {model.name: options}
 
 
-def _folder() -> Traversable:
+def folder() -> Traversable:
     """Return the folder of shipped recipes: in a wheel inside the package, else beside it."""
     package = files("ctxpack")
     shipped = package / "_recipes"
     return shipped if shipped.is_dir() else Path(str(package)).parent / "recipes"
+
+
+def _shipped(name: str) -> Traversable:
+    if name not in names():
+        raise RecipeError(registry.unknown("recipe", name, names()))
+    return folder() / f"{name}.yaml"
 
 
 class _Loader(yaml.SafeLoader):
