@@ -44,3 +44,17 @@ def test_recipe_blocks_load(page: str, tmp_path: Path) -> None:
             recipe = tmp_path / f"line_{line}.yaml"
             recipe.write_text(content)
             assert Pipeline.from_recipe(recipe)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    """Every relative link of a page is a file of the tree."""
+    inline = [token for token in MarkdownIt().parse((ROOT / page).read_text()) if token.children]
+    links = [
+        str(child.attrGet("href"))
+        for token in inline
+        for child in token.children or []
+        if child.type == "link_open"
+    ]
+    files = [link.split("#")[0] for link in links if ":" not in link and not link.startswith("#")]
+    assert [name for name in files if not (ROOT / page).parent.joinpath(name).exists()] == []
