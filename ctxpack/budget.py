@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -67,7 +68,7 @@ def fill_gaps(selection: Selection, call: Call) -> Selection:
     count, mark = call.counter.count, call.counter.count(call.renderer.gap_text)
     fillers = np.zeros_like(selection.kept)
     kept = np.flatnonzero(selection.kept).tolist()
-    for before, after in zip(kept[:-1], kept[1:], strict=True):
+    for before, after in pairwise(kept):
         # A token is rarely longer than 16 characters, so a long gap need not be counted.
         start, end = selection.spans[before].end, selection.spans[after].start
         if 0 < end - start <= 16 * mark and _may_fill(selection, before + 1, after):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import Literal, TypedDict
 
@@ -85,7 +86,7 @@ class SpanReport(TypedDict):
     reason: str | None
 
 
-class Report(TypedDict, total=False):
+class Report(TypedDict):
     """Counts, times and reasons of one call; JSON-serialisable.
 
     Attributes:
@@ -159,7 +160,26 @@ class PackedContext:
         return self.token_count / self.input_token_count
 
 
-def packed(fitted: Fitted, call: Call, *, details: bool) -> PackedContext:
+@dataclass(slots=True)
+class Run:
+    """What the pipeline notes about a call while its steps run.
+
+    Args:
+        recipe: name of the recipe.
+        details: whether the report has an entry per span.
+        started: `time.perf_counter` when the call began.
+        stages: the steps that have run.
+        error: message of the error that cut the call short; None for none.
+    """
+
+    recipe: str
+    details: bool = False
+    started: float = field(default_factory=time.perf_counter)
+    stages: list[StageReport] = field(default_factory=list)
+    error: str | None = None
+
+
+def packed(fitted: Fitted, call: Call, run: Run) -> PackedContext:
     """Return the result of a call.
 
     When gap marks make the text longer than all passages together, it is written without them.
@@ -181,7 +201,7 @@ def packed(fitted: Fitted, call: Call, *, details: bool) -> PackedContext:
         dropped=selection.dropped(),
         pieces=rendered.pieces,
         passages=_packed_passages(selection, rendered.bodies),
-        report=_report(selection, call, (token_count, input_token_count), details),
+        report=_report(selection, call, run, (token_count, input_token_count)),
     )
 
 
@@ -231,32 +251,42 @@ def _score(scores: FloatArray | None, number: int) -> float | None:
     return None if scores is None else float(scores[number])
 
 
-def _report(selection: Selection, call: Call, counts: tuple[int, int], details: bool) -> Report:
+def ms_since(started: float) -> float:
+    """Return the milliseconds since a `time.perf_counter`, to a microsecond."""
+    return round((time.perf_counter() - started) * 1000, 3)
+
+
+def _report(selection: Selection, call: Call, run: Run, counts: tuple[int, int]) -> Report:
     dropped: dict[str, int] = {}
     for number in selection.drop_of[~selection.kept].tolist():
         why = selection.drops[number]
         key = f"{why.stage}: {why.reason}"
         dropped[key] = dropped.get(key, 0) + 1
+    n_spans = len(selection.spans)
     return Report(
-        reasons=_reasons(selection, call),
+        recipe=run.recipe,
+        reasons=_reasons(selection, call, run),
+        error=run.error,
         budget=call.budget,
         token_counter=call.counter.name,
         token_count=counts[0],
         input_token_count=counts[1],
         passages=len(selection.passages),
         passages_kept=len(selection.kept_passages()),
-        spans=len(selection.spans),
+        spans=n_spans,
         spans_kept=int(selection.kept.sum()),
         dropped=dict(sorted(dropped.items())),
         notes=[*call.notes, *(f"mark: {mark}" for mark in call.renderer.changed_marks)],
-        details=[_span_report(selection, n) for n in range(len(selection.spans))]
-        if details
-        else None,
+        stages=run.stages,
+        ms=ms_since(run.started),
+        details=[_span_report(selection, n) for n in range(n_spans)] if run.details else None,
     )
 
 
-def _reasons(selection: Selection, call: Call) -> list[Reason]:
+def _reasons(selection: Selection, call: Call, run: Run) -> list[Reason]:
     reasons: list[Reason] = ["deadline"] if "deadline" in call.notes else []
+    if run.error is not None:
+        reasons.append("error")
     if not selection.passages:
         reasons.append("no_passages")
     elif not selection.spans:

@@ -12,16 +12,16 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack, cast
 
 from ctxpack import recipes, registry
 from ctxpack.budget import fit
 from ctxpack.errors import InputError, RecipeError
-from ctxpack.packed import PackedContext, StageReport, packed
+from ctxpack.packed import PackedContext, Run, StageReport, ms_since, packed
 from ctxpack.process import PerProcess
 from ctxpack.recipes import OnError, Recipe
 from ctxpack.render import Layout, Render, Renderer
-from ctxpack.scoring.base import Scorer
+from ctxpack.scoring.base import ConfiguredScorer, Scorer
 from ctxpack.selection import Passage, Selection, Span, SplitPassage
 from ctxpack.sentences import split
 from ctxpack.stages.base import Call, PinOverflow
@@ -93,14 +93,13 @@ class Pipeline:
             if name not in Overrides.__annotations__:
                 known = sorted(Overrides.__annotations__)
                 raise RecipeError(f"{loaded.name}: {registry.unknown('override', name, known)}")
-        data: dict[str, Any] = {k: v for k, v in overrides.items() if v is not None}
-        scorer, counter = data.get("scorer"), data.get("token_counter")
-        if not isinstance(scorer, str | Mapping | recipes.ConfiguredScorer | None):
-            del data["scorer"]
-        else:
-            scorer = None
-        if not isinstance(counter, str | None):
-            data["token_counter"] = counter_from(counter).name
+        data = {name: value for name, value in overrides.items() if value is not None}
+        # An object that is not plain data cannot stand in a recipe: the pipeline holds it beside.
+        scorer = counter = None
+        if not isinstance(data.get("scorer", ""), str | Mapping | ConfiguredScorer):
+            scorer = cast(Scorer, data.pop("scorer"))
+        if not isinstance(data.get("token_counter", ""), str):
+            counter = counter_from(data.pop("token_counter"))
         if data:
             loaded = recipes.parse({**loaded.to_data(), **data}, where=loaded.name)
         return cls(loaded, scorer=scorer, token_counter=counter)
@@ -146,16 +145,11 @@ class Pipeline:
             CtxpackError: another error of a stage or scorer, when the recipe says
                 ``on_error: raise``.
         """
-        started = time.perf_counter()
+        run = Run(self._recipe.name, details)
         checked, budget = _checked(query, passages), _checked_budget(budget)
         call = self._call(checked, budget, layout)
-        selection, stages, error = self._run(query, checked, call)
-        result = packed(fit(selection, call), call, details=details)
-        result.report.update(recipe=self._recipe.name, stages=stages, error=error)
-        if error is not None:
-            result.report["reasons"].append("error")
-        result.report["ms"] = _ms_since(started)
-        return result
+        selection = self._run(Selection.of(query, [_unsplit(p) for p in checked]), call, run)
+        return packed(fit(selection, call), call, run)
 
     async def acompress(
         self,
@@ -171,9 +165,7 @@ class Pipeline:
             self.compress, query, passages, budget=budget, layout=layout, details=details
         )
         context = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(
-            self._pool.get(), context.run, work
-        )
+        return await asyncio.get_running_loop().run_in_executor(self._pool.get(), context.run, work)
 
     def compress_batch(
         self, calls: Sequence[tuple[str, Passages]], *, budget: int | None = None
@@ -233,11 +225,8 @@ class Pipeline:
             expires_at=None if deadline is None else time.monotonic() + deadline / 1000,
         )
 
-    def _run(
-        self, query: str, passages: tuple[Passage, ...], call: Call
-    ) -> tuple[Selection, list[StageReport], str | None]:
+    def _run(self, selection: Selection, call: Call, run: Run) -> Selection:
         """Return the selection after the steps, or after those before an error or the deadline."""
-        selection, stages = Selection.of(query, [_unsplit(p) for p in passages]), []
         steps: list[tuple[str, Step]] = [("split", self._split), ("query", _require_query)]
         steps += [(stage.name, stage) for stage in self._recipe.steps]
         for name, step in steps:
@@ -251,10 +240,11 @@ class Pipeline:
                 if self._recipe.on_error == "raise":
                     raise
                 _log.warning("%s: %s failed", self._recipe.name, name, exc_info=True)
-                return selection, stages, f"{name}: {type(error).__name__}: {error}"
+                run.error = f"{name}: {type(error).__name__}: {error}"
+                break
             kept = int(selection.kept.sum())
-            stages.append(StageReport(name=name, ms=_ms_since(started), spans_kept=kept))
-        return selection, stages, None
+            run.stages.append(StageReport(name=name, ms=ms_since(started), spans_kept=kept))
+        return selection
 
     def _split(self, selection: Selection, call: Call) -> Selection:
         language = self._recipe.language
@@ -265,20 +255,17 @@ class Pipeline:
     def _compress_one(self, query: str, passages: Passages, budget: int | None) -> PackedContext:
         try:
             return self.compress(query, passages, budget=budget)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other calls go on
             _log.warning("%s: a call of a batch failed", self._recipe.name, exc_info=True)
-            known = [p for p in passages if isinstance(p, Passage | str)]
-            return self._failed(_as_passages(known), f"{type(error).__name__}: {error}")
+            return self._failed(passages, f"{type(error).__name__}: {error}")
 
-    def _failed(self, passages: tuple[Passage, ...], error: str) -> PackedContext:
+    def _failed(self, passages: Passages, error: str) -> PackedContext:
         """Return an empty result that names the error and records every passage as dropped."""
-        call = self._call(passages, None, None)
-        selection = Selection.of("", [_unsplit(p) for p in passages])
-        everything = selection.kept
-        selection = selection.drop(everything, stage="batch", reason="error")
-        result = packed(fit(selection, call), call, details=False)
-        result.report.update(recipe=self._recipe.name, error=error, reasons=["error"])
-        return result
+        known = _as_passages([p for p in passages if isinstance(p, Passage | str)])
+        call = self._call(known, None, None)
+        selection = Selection.of("", [_unsplit(p) for p in known])
+        selection = selection.drop(selection.kept, stage="batch", reason="error")
+        return packed(fit(selection, call), call, Run(self._recipe.name, error=error))
 
 
 def _require_query(selection: Selection, call: Call) -> Selection:
@@ -310,10 +297,6 @@ def _checked_budget(budget: int | None) -> int | None:
     if budget is None or (isinstance(budget, int) and budget >= 0 and budget is not True):
         return budget
     raise InputError(f"`budget` must be an integer of 0 or more, or None, got {budget!r}")
-
-
-def _ms_since(started: float) -> float:
-    return round((time.perf_counter() - started) * 1000, 3)
 
 
 def _worker_pool() -> ThreadPoolExecutor:

@@ -198,7 +198,7 @@ def _validated(model: type[Model], options: object, where: str) -> Model:
 
 
 def _message(model: type[BaseModel], error: ValidationError) -> str:
-    """Return the first problem as rule and value: ``\\`top_k\\` must be …, got 0``."""
+    """Return the first problem as rule and value, such as ``unknown option …``."""
     problem = error.errors(include_url=False)[0]
     option = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
@@ -214,7 +214,7 @@ def _write_line(model: Stage | ConfiguredScorer, value_option: str | None) -> An
     options = model.model_dump(mode="json", exclude_defaults=True)
     if not options:
         return model.name
-    if set(options) == {value_option} and not isinstance(options[value_option], dict):
+    if value_option is not None and list(options) == [value_option]:
         return {model.name: options[value_option]}
     return {model.name: options}
 

@@ -36,7 +36,7 @@ def stage(name: str, *, where: str = "registry") -> type[Stage]:
     Raises:
         RecipeError: there is none, or a third party's entry is not a `Stage` of that name.
     """
-    return _find(name, where, STAGES, "ctxpack.stages", Stage)
+    return _find(name, where, STAGES, "ctxpack.stages", Stage)  # type: ignore[type-abstract]
 
 
 def scorer(name: str, *, where: str = "registry") -> type[ConfiguredScorer]:
@@ -45,7 +45,8 @@ def scorer(name: str, *, where: str = "registry") -> type[ConfiguredScorer]:
     Raises:
         RecipeError: there is none, or a third party's entry is not a scorer of that name.
     """
-    return _find(name, where, SCORERS, "ctxpack.scorers", ConfiguredScorer)
+    group = "ctxpack.scorers"
+    return _find(name, where, SCORERS, group, ConfiguredScorer)  # type: ignore[type-abstract]
 
 
 def all_stages() -> dict[str, type[Stage]]:

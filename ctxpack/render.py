@@ -260,7 +260,7 @@ def _free_gap(mark: str, texts: Sequence[str]) -> str:
 
 
 def _free_citation(texts: Sequence[str]) -> str:
-    """Return a citation form that no text contains: ``'[{}]'``, ``'[#{}]'``, ``'[##{}]'``, …"""
+    """Return a citation form that no text contains: ``'[{}]'``, else ``'[#{}]'``, and so on."""
     prefix = ""
     while any(re.search(rf"\[{prefix}\d+\]", text) for text in texts):
         prefix += "#"

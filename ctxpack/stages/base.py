@@ -57,7 +57,7 @@ class Call:
             selection: spans that are not kept are excluded from the problem.
             budget: in tokens.
         """
-        n_spans, kept = len(selection.spans), np.flatnonzero(selection.kept)
+        n_spans, kept = len(selection.spans), np.flatnonzero(selection.kept).tolist()
         cost = np.zeros(n_spans, dtype=np.int64)
         cost[kept] = self.counter.count_many([selection.text_of(number) for number in kept])
         passage_cost = np.zeros(len(selection.passages), dtype=np.int64)

@@ -22,10 +22,13 @@ HARBOUR = (
     " its keeper moved inland."
 )
 TABLE = (
-    "# Fees\n\nAll fees are due in advance.\n\n| Berth | Fee |\n|---|---|\n| North quay | 40 |\n"
-    "| South quay | 25 |\n\nThe office takes:\n\n- cash\n- cards, except on Sundays\n  - no cheques\n"
+    "# Fees\n\nAll fees are due in advance.\n\n"
+    "| Berth | Fee |\n|---|---|\n| North quay | 40 |\n| South quay | 25 |\n\n"
+    "The office takes:\n\n- cash\n- cards, except on Sundays\n  - no cheques\n"
 )
-CODE = "Call the tide service:\n\n```python\ndef tide(day):\n    return table[day]\n```\n\nIt caches."
+CODE = (
+    "Call the tide service:\n\n```python\ndef tide(day):\n    return table[day]\n```\n\nIt caches."
+)
 
 
 def _texts(*texts: str) -> tuple[Passage, ...]:
@@ -50,17 +53,28 @@ CASES: dict[str, Case] = {
     "one character": Case("x", _texts("x", ".", "\n")),
     "no match": Case("zzzz qqqq", _texts(HARBOUR, TABLE)),
     "carriage returns": Case("lighthouse", _texts(HARBOUR.replace("\n", "\r\n"), "a.\rb.\rc.")),
-    "Chinese": Case("灯塔是哪一年自动化的?", _texts("港口建于1911年。灯塔于1987年自动化。博物馆免费。")),
-    "Japanese": Case("灯台はいつ自動化されましたか", _texts("港は1911年にできた。灯台は1987年に自動化された。")),
-    "Thai": Case("ประภาคารเป็นอัตโนมัติเมื่อใด", _texts("ประภาคารเป็นระบบอัตโนมัติในปี 1987 ท่าเรือสร้างในปี 1911")),
-    "Arabic": Case("متى تم تشغيل المنارة آليا؟", _texts("بني الميناء عام 1911. تم تشغيل المنارة آليا عام 1987.")),
+    "Chinese": Case(
+        "灯塔是哪一年自动化的?", _texts("港口建于1911年。灯塔于1987年自动化。博物馆免费。")
+    ),
+    "Japanese": Case(
+        "灯台はいつ自動化されましたか", _texts("港は1911年にできた。灯台は1987年に自動化された。")
+    ),
+    "Thai": Case(
+        "ประภาคารเป็นอัตโนมัติเมื่อใด", _texts("ประภาคารเป็นระบบอัตโนมัติในปี 1987 ท่าเรือสร้างในปี 1911")
+    ),
+    "Arabic": Case(
+        "متى تم تشغيل المنارة آليا؟",
+        _texts("بني الميناء عام 1911. تم تشغيل المنارة آليا عام 1987."),
+    ),
     "emoji": Case("🐟 where?", _texts("👩‍👩‍👧 met at the quay 🐟🐟. Then 🇮🇸 left! 1️⃣ stayed.")),
     "NUL": Case("nul\x00", _texts("A \x00 byte. Another\x00one.")),
     "lone surrogates": Case("quay \ud800", _texts("A \ud83d quay. \udc00 ends.", HARBOUR)),
     "marks": Case("wall", _texts("[1] The wall […] is long. [2] It […] stands. No. Yes.", HARBOUR)),
     "NaN retrieval score": Case("wall", (Passage(HARBOUR, score=float("nan")), Passage(TABLE))),
     "no sentence end": Case("word seven", _texts("word " * 900)),
-    "long": Case("tide table", _texts(*(f"{HARBOUR} Part {n} of the tide table." for n in range(40)))),
+    "long": Case(
+        "tide table", _texts(*(f"{HARBOUR} Part {n} of the tide table." for n in range(40)))
+    ),
 }
 """By name; every contract test that takes a case runs on each of them."""
 

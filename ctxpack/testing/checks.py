@@ -43,7 +43,8 @@ def check_verbatim(packed: PackedContext, passages: Sequence[Passage]) -> None:
     for piece, text in zip(packed.pieces, pieces, strict=True):
         if piece.kind == "span":
             assert piece.passage_index is not None
-            assert text == passages[piece.passage_index].text[piece.start : piece.end], "not verbatim"
+            source = passages[piece.passage_index].text
+            assert text == source[piece.start : piece.end], "not verbatim"
             spans.append((piece.passage_index, piece.start, piece.end))
     evidence = [(e.passage_index, e.start, e.end) for e in packed.evidence]
     assert spans == evidence, "the evidence is not what the text shows"
@@ -62,9 +63,9 @@ def check_coverage(packed: PackedContext, passages: Sequence[Passage]) -> None:
     """Check that kept and dropped stretches cover every character exactly once."""
     stretches = [(e.passage_index, e.start, e.end) for e in packed.evidence]
     stretches += [(d.passage_index, d.start, d.end) for d in packed.dropped]
-    covered = {index: 0 for index in range(len(passages))}
+    covered = dict.fromkeys(range(len(passages)), 0)
     for index, start, end in sorted(stretches):
-        assert start == covered[index] and start < end, f"passage {index}: gap or overlap at {start}"
+        assert covered[index] == start < end, f"passage {index}: gap or overlap at {start}"
         covered[index] = end
     for index, passage in enumerate(passages):
         assert covered[index] == len(passage.text), f"passage {index}: its end is not accounted for"

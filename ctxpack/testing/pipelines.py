@@ -6,6 +6,7 @@ import asyncio
 import copy
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 
 import pytest
 
@@ -100,7 +101,7 @@ class PipelineContract:
 class _Failing(ConfiguredScorer):
     name = "failing"
     pointwise = True
-    operating_points = {"faithful": 0.0, "balanced": 0.0, "aggressive": 0.0}
+    operating_points = MappingProxyType({"faithful": 0.0, "balanced": 0.0, "aggressive": 0.0})
 
     def score(self, query: str, passages: object) -> list[PassageScores]:
         raise RuntimeError("this scorer always fails")

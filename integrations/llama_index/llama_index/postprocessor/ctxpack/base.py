@@ -7,7 +7,7 @@ from typing import Any
 
 from ctxpack import PackedContext, PackedPassage, Passage, Pipeline
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
-from llama_index.core.instrumentation import get_dispatcher
+from llama_index_instrumentation import get_dispatcher
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle, TextNode
 
@@ -84,7 +84,7 @@ class CtxPackPostprocessor(BaseNodePostprocessor):
             Passage(
                 scored.text,
                 id=scored.node_id,
-                title=_text(scored.metadata.get(self.title_key)),
+                title=_text(scored.metadata.get(self.title_key or "")),
                 score=scored.score,
                 metadata=scored.metadata,
             )
