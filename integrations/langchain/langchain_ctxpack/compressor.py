@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ctxpack import Layout, PackedContext, Passage, Pipeline
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.prompts import BasePromptTemplate, PromptTemplate, format_document
 from pydantic import ConfigDict, Field, PrivateAttr
+
+from ctxpack import Layout, PackedContext, Passage, Pipeline
 
 SCORE_KEY = "relevance_score"
 """Metadata key under which LangChain's rerankers put their score."""
@@ -120,9 +121,7 @@ def _documents(packed: PackedContext, documents: Sequence[Document]) -> list[Doc
 
 
 def _with_body(document: Document, body: str, extra: Mapping[str, Any]) -> Document:
-    return Document(
-        id=document.id, page_content=body, metadata={**document.metadata, **extra}
-    )
+    return Document(id=document.id, page_content=body, metadata={**document.metadata, **extra})
 
 
 def _text(value: object) -> str | None:
