@@ -35,16 +35,16 @@ def fit(selection: Selection, call: Call) -> Fitted:
     Raises:
         BudgetError: the pinned spans alone do not fit and the call says ``pin_overflow: raise``.
     """
-    saving = 0
+    surplus = 0
     while True:
         selection = fill_gaps(selection, call)
         rendered = call.renderer.write(selection)
         token_count = call.counter.count(rendered.text)
         if call.budget is None or token_count <= call.budget:
             return Fitted(selection, rendered, token_count)
-        # Planned and true savings differ, so the plan asks for twice as much on every round.
-        saving = max(token_count - call.budget, 2 * saving)
-        selection = _cut(selection, call, call.budget, saving)
+        # Planned and true savings differ; a surplus that doubles keeps the rounds few.
+        selection = _cut(selection, call, call.budget, token_count - call.budget + surplus)
+        surplus = max(1, 2 * surplus)
 
 
 def _cut(selection: Selection, call: Call, budget: int, saving: int) -> Selection:
