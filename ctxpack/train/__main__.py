@@ -1,0 +1,113 @@
+"""Commands: ``python -m ctxpack.train fit | evaluate | export``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from tokenizers import Tokenizer
+
+from ctxpack.scoring.manifest import MODELS
+from ctxpack.scoring.segments import WordPieces
+from ctxpack.scoring.swift import NAME, TOKENIZER
+from ctxpack.train.collection import rarity_table
+from ctxpack.train.evaluate import Judged, evaluate, evaluation_records
+from ctxpack.train.export import calibrated, load_run, save, save_rarity, write_graphs
+from ctxpack.train.fit import Run
+from ctxpack.train.mixture import Mixture
+from ctxpack.train.prepare import Prepared
+from ctxpack.train.report import DevReport
+
+app = typer.Typer(add_completion=False, help="Train, judge and export ctxpack-swift.")
+MixtureFile = Annotated[Path, typer.Option(help="Mixture file: data sets, roles, settings.")]
+Data = Annotated[Path, typer.Option(help="Directory of the JSONL files.")]
+Base = Annotated[Path, typer.Option(help="Directory of the base model.")]
+RunDirectory = Annotated[Path, typer.Option(help="Checkpoint, rarity table and log go here.")]
+Limit = Annotated[int | None, typer.Option(help="Most records a task.")]
+Threads = Annotated[int, typer.Option(help="Threads for torch.")]
+
+SWIFT = Path(__file__).parent / "mixtures" / "swift.yaml"
+
+
+def word_pieces() -> WordPieces:
+    """Return the bundled tokenizer; the base model's is the same."""
+    return WordPieces(Tokenizer.from_file(str(MODELS / TOKENIZER)))
+
+
+@app.command()
+def fit(
+    data: Data, base: Base, run: RunDirectory, mixture: MixtureFile = SWIFT, threads: Threads = 1
+) -> None:
+    """Train, or go on training after a kill: the state is in the run directory."""
+    torch.set_num_threads(threads)
+    settings = Mixture.load(mixture)
+    prepared = Prepared(settings, data)
+    pieces = word_pieces()
+    collection = prepared.collection(pieces)
+    rarity = rarity_table([unit.segment for unit in collection.units])
+    run.mkdir(parents=True, exist_ok=True)
+    save_rarity(run, rarity)
+    report = DevReport(prepared, pieces)
+    Run(run, base, settings.fit, rarity).train(collection, prepared.weights, report)
+
+
+@app.command(name="evaluate")
+def judge(
+    data: Data, scorer: str, base: Base, mixture: MixtureFile = SWIFT, limit: Limit = None
+) -> None:
+    """Print the table of a scorer as JSON lines: bm25, embeddings or ctxpack-swift."""
+    torch.set_num_threads(1)
+    records = evaluation_records(Mixture.load(mixture), data)
+    for result in evaluate(named_scorer(scorer, base), records, word_pieces(), limit=limit):
+        typer.echo(json.dumps(result.summary()))
+
+
+def named_scorer(name: str, base: Path) -> Judged:
+    """Return a scorer of the evaluation by name."""
+    if name == NAME:
+        from ctxpack.scoring.bundled import Swift
+
+        return Swift()
+    from ctxpack.train.baselines import Bm25Scorer, EmbeddingScorer
+
+    return EmbeddingScorer(base) if name == "embeddings" else Bm25Scorer()
+
+
+@app.command()
+def export(
+    data: Data,
+    base: Base,
+    run: RunDirectory,
+    mixture: MixtureFile = SWIFT,
+    out: Path = MODELS,
+) -> None:
+    """Write the quantised model with its calibration and manifest into the models directory."""
+    torch.set_num_threads(1)
+    settings = Mixture.load(mixture)
+    manifest = write_graphs(*load_run(run, base, settings.fit), out)
+    manifest, quality = calibrated(manifest, out, evaluation_records(settings, data))
+    save(manifest, out, _summary(run, settings, quality))
+
+
+def _summary(run: Path, settings: Mixture, quality: dict[str, Any]) -> dict[str, Any]:
+    lines = (run / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    last = json.loads(lines[-1])
+    return {
+        "base": "sentence-transformers/all-MiniLM-L6-v2",
+        "steps": last["step"],
+        "seconds": last["seconds"],
+        "fit": settings.fit.model_dump(),
+        "calibration_on_other_half": quality,
+        "trained_on": {
+            name: source.licence
+            for name, source in settings.sources.items()
+            if source.role == "train"
+        },
+    }
+
+
+if __name__ == "__main__":
+    app()

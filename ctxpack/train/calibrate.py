@@ -1,0 +1,144 @@
+"""Logits to probabilities, how good they are, and thresholds for an evidence-recall goal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from ctxpack.scoring.manifest import Calibration
+from ctxpack.scoring.swift import Logits, SwiftModel
+from ctxpack.train.records import Record
+
+RECALL_GOALS = {"faithful": 0.99, "balanced": 0.97, "aggressive": 0.93}
+N_BINS = 15
+LOWEST = 0.05
+"""Probabilities below are not looked at by the calibration error: most spans are there, rightly."""
+
+Floats = NDArray[np.float64]
+
+
+class Sample(NamedTuple):
+    """Logits with their labels, from the records of one data set.
+
+    Args:
+        relevance: (n_passages,) passage logits.
+        relevant: (n_passages,) 0 or 1.
+        spans: (n_spans,) span logits.
+        whole: (n_spans,) logit of the span's passage.
+        evidence: (n_spans,) 0 or 1.
+    """
+
+    relevance: Floats
+    relevant: Floats
+    spans: Floats
+    whole: Floats
+    evidence: Floats
+
+
+def sample(model: SwiftModel, records: Sequence[Record]) -> Sample:
+    """Return the logits of a model on records; spans of gold passages without any are left out."""
+    passages: list[tuple[float, float]] = []
+    spans: list[NDArray[np.float64]] = []
+    for record in records:
+        asked = model.asked(record.query)
+        for candidate in record.candidates:
+            found = model.logits(asked, model.encoded(candidate.split))
+            passages.append((found.relevance, float(candidate.gold)))
+            if candidate.evidence or not candidate.gold:
+                spans.append(_rows(found, candidate.is_evidence))
+    relevance, relevant = np.array(passages, dtype=np.float64).T
+    return Sample(relevance, relevant, *np.concatenate(spans).T)
+
+
+def _rows(found: Logits, is_evidence: list[bool]) -> NDArray[np.float64]:
+    whole = np.full(len(is_evidence), found.relevance)
+    rows = np.stack((found.spans, whole, np.array(is_evidence, dtype=np.float64)), axis=1)
+    return rows[np.isfinite(found.spans)]
+
+
+def fit(samples: Sequence[Sample]) -> Calibration:
+    """Return the calibration that fits the samples best, each sample with the same weight."""
+    relevance = _regression(
+        [part.relevance[:, None] for part in samples], [part.relevant for part in samples]
+    )
+    evidence = _regression(
+        [np.stack((part.spans, part.whole), axis=1) for part in samples],
+        [part.evidence for part in samples],
+    )
+    return Calibration(
+        relevance=(relevance[0], relevance[1]), evidence=(evidence[0], evidence[1], evidence[2])
+    )
+
+
+def _regression(inputs: list[Floats], labels: list[Floats]) -> list[float]:
+    """Return the slopes and the offset of a logistic regression."""
+    rows = torch.from_numpy(np.concatenate(inputs))
+    targets = torch.from_numpy(np.concatenate(labels))
+    weights = torch.from_numpy(
+        np.concatenate([np.full(len(part), 1 / len(part)) for part in labels])
+    )
+    slopes = torch.ones(rows.shape[1], dtype=torch.float64, requires_grad=True)
+    offset = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.LBFGS([slopes, offset], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimiser.zero_grad()
+        value = functional.binary_cross_entropy_with_logits(
+            rows @ slopes + offset, targets, weights, reduction="sum"
+        )
+        value.backward()
+        return value
+
+    optimiser.step(loss)
+    return [*slopes.tolist(), *offset.tolist()]
+
+
+def probabilities(calibration: Calibration, part: Sample) -> Floats:
+    """Return (n_spans,) probabilities of evidence."""
+    own, whole, offset = calibration.evidence
+    return np.asarray(1 / (1 + np.exp(-(own * part.spans + whole * part.whole + offset))))
+
+
+def calibration_error(found: Floats, labels: Floats) -> float:
+    """Return the expected calibration error over `N_BINS` bins of equal mass (Naeini et al. 2015).
+
+    Only probabilities of at least `LOWEST` count; 0 where there is none.
+    """
+    seen = found >= LOWEST
+    order = np.argsort(found[seen], kind="stable")
+    bins = [part for part in np.array_split(order, N_BINS) if len(part)]
+    gaps = [len(part) * abs(found[seen][part].mean() - labels[seen][part].mean()) for part in bins]
+    return float(sum(gaps) / max(1, seen.sum()))
+
+
+def brier_skill(found: Floats, labels: Floats) -> float:
+    """Return 1 for perfect probabilities, 0 for the base rate."""
+    base = ((labels - labels.mean()) ** 2).mean()
+    return float(1 - ((found - labels) ** 2).mean() / base)
+
+
+def thresholds(calibration: Calibration, samples: Sequence[Sample]) -> dict[str, float]:
+    """Return the highest thresholds that keep the share of evidence in `RECALL_GOALS`.
+
+    The share is a mean over data sets; its one-sided 95 % bound counts, by a normal approximation
+    of the binomial error of each set.
+    """
+    evidence = [np.sort(probabilities(calibration, part)[part.evidence == 1]) for part in samples]
+    grid = np.arange(1, 10_000) / 10_000
+    found = {}
+    for name, goal in RECALL_GOALS.items():
+        met = [value for value in grid if _recall_bound(evidence, value) >= goal]
+        found[name] = float(max(met, default=grid[0]))
+    return found
+
+
+def _recall_bound(evidence: Sequence[Floats], threshold: float) -> float:
+    recalls = np.array([(part >= threshold).mean() for part in evidence])
+    counts = np.array([len(part) for part in evidence])
+    error = np.sqrt((recalls * (1 - recalls) / counts).sum()) / len(counts)
+    return float(recalls.mean() - 1.645 * error)

@@ -1,0 +1,81 @@
+"""The head as a float32 ONNX graph for one query and one segment."""
+
+from __future__ import annotations
+
+import io
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from ctxpack.train.model import WIDTH, Head, QuerySide, SegmentSide
+
+INPUTS = ("query", "query_words", "query_rarity", "codes", "scales", "words", "members")
+
+
+class _OnePair(nn.Module):  # type: ignore[misc]  # torch is Any to mypy
+    """The head between stored vectors and logits, without the queries' batch axis."""
+
+    def __init__(self, head: Head) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(
+        self,
+        query: Tensor,
+        query_words: Tensor,
+        query_rarity: Tensor,
+        codes: Tensor,
+        scales: Tensor,
+        words: Tensor,
+        members: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        asked = QuerySide(
+            query[None], query_words[None], query_rarity[None], torch.ones_like(query_rarity)[None]
+        )
+        segment = SegmentSide(codes.float() * scales[:, None], words, members)
+        relevance, spans = self.head(asked, segment)
+        return relevance, spans[0]
+
+
+def head_graph(head: Head) -> onnx.ModelProto:
+    """Return the graph: `INPUTS` → ``relevance`` (1,) and ``spans`` (n_spans,), both logits.
+
+    Inputs are ``query`` (n_query_tokens, WIDTH) float32, ``query_words`` and ``query_rarity``
+    (n_query_tokens,), ``codes`` (n_tokens, WIDTH) int8 times ``scales`` (n_tokens,), ``words``
+    (n_tokens,) and ``members`` (n_nodes, n_tokens) float32.
+    """
+    example = (
+        torch.randn(9, WIDTH),
+        torch.arange(9),
+        torch.rand(9),
+        torch.randint(-127, 128, (30, WIDTH), dtype=torch.int8),
+        torch.rand(30) / 127,
+        torch.arange(30),
+        (torch.arange(30) % 5 == torch.arange(5)[:, None]).float(),
+    )
+    asked, tokens, nodes = (
+        torch.export.Dim(name, min=2, max=4096)
+        for name in ("n_query_tokens", "n_tokens", "n_nodes")
+    )
+    shapes = (
+        {0: asked},
+        {0: asked},
+        {0: asked},
+        {0: tokens},
+        {0: tokens},
+        {0: tokens},
+        {0: nodes, 1: tokens},
+    )
+    file = io.BytesIO()
+    program = torch.onnx.export(
+        _OnePair(head).eval(),
+        example,
+        input_names=INPUTS,
+        output_names=("relevance", "spans"),
+        dynamic_shapes=shapes,
+        dynamo=True,
+        opset_version=20,
+    )
+    program.save(file)
+    return onnx.load_from_string(file.getvalue())
