@@ -1,0 +1,83 @@
+"""The commands of ``ctxpack``, and what becomes of their errors.
+
+Exit codes: 0 done; 1 an unexpected error; 2 the command, an input or a recipe breaks a rule;
+3 nothing was kept. Our own errors are one line on standard error.
+"""
+
+from __future__ import annotations
+
+import sys
+from io import TextIOWrapper
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import ctxpack
+from ctxpack.cli.bench import app as bench
+from ctxpack.cli.demo import demo
+from ctxpack.cli.doctor import doctor
+from ctxpack.cli.pack import pack
+from ctxpack.cli.recipes import app as recipes
+from ctxpack.errors import BudgetError, CtxpackError, InputError, MissingExtraError, RecipeError
+
+_UNEXPECTED, _WRONG_INPUT = 1, 2
+
+
+class _Commands(TyperGroup):
+    """Turns an error of a command into one line on standard error and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (InputError, RecipeError, BudgetError, MissingExtraError) as error:
+            typer.echo(f"ctxpack: {error}", err=True)
+            raise typer.Exit(_WRONG_INPUT) from None
+        except CtxpackError as error:
+            typer.echo(f"ctxpack: {error}", err=True)
+            raise typer.Exit(_UNEXPECTED) from None
+
+
+app = typer.Typer(
+    cls=_Commands,
+    help="Find the smallest verbatim context that still answers a query, inside a token budget.",
+    epilog="Exit codes: 0 done, 1 unexpected, 2 wrong usage, input or recipe, 3 nothing kept.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(demo)
+app.command()(pack)
+app.add_typer(recipes, name="recipes")
+app.command()(doctor)
+app.add_typer(bench, name="bench")
+
+
+def main() -> None:
+    """Run the command line; the console script ``ctxpack``."""
+    app()
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ctxpack {ctxpack.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    _set_encoding()
+
+
+def _set_encoding() -> None:
+    """Let any text be written: as UTF-8 where programs read, escaped where a terminal cannot."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            encoding = None if stream.isatty() else "utf-8"
+            stream.reconfigure(encoding=encoding, errors="backslashreplace")
