@@ -184,7 +184,8 @@ class Pipeline:
     def warm_up(self) -> None:
         """Load the models and tables, so that the first call is not slower than the others."""
         self._scorer.warm_up()
-        self.compress("warm up", ["Warm up. Once."])
+        # Markdown, so that the block parser is loaded too.
+        self.compress("warm up", ["# Warm up\n\n- Once."])
 
     def close(self) -> None:
         """Release the models and the worker pool; a later call makes them again."""
