@@ -123,7 +123,8 @@ def _stretches(text: str, kept: tuple[tuple[int, int], ...]) -> RenderableType:
             abridged = Text(dropped, "dim", no_wrap=True, overflow="ellipsis")
             lines.add_row(Text("-", "dim"), abridged)
         if start < end:
-            lines.add_row(Text("+", "green"), Text(text[start:end].strip("\n"), "green"))
+            inked = [line for line in text[start:end].split("\n") if line.strip()]
+            lines.add_row(Text("+", "green"), Text("\n".join(inked), "green"))
         last_end = end
     return Padding(lines, (0, 0, 0, 2))
 

@@ -44,14 +44,16 @@ def _show(record: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, caption=f"{record['command']}\nn = {record['n']}, one core")
+    table = Table(box=None)
     table.add_column("step")
     table.add_column("median ms", justify="right")
     table.add_column("p95 ms", justify="right")
     for name, ms in record["ms"].items():
         style = "bold" if name == "total" else None
         table.add_row(name, f"{ms['median']:.2f}", f"{ms['p95']:.2f}", style=style)
-    Console(stderr=True, highlight=False).print(table)
+    console = Console(stderr=True, highlight=False)
+    console.print(table)
+    console.print(f"n = {record['n']}, one core: {record['command']}", soft_wrap=True)
 
 
 def _write(record: dict[str, Any], output: Path | None) -> None:
