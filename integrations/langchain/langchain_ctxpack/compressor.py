@@ -2,55 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypedDict
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
-from langchain_core.prompts import BasePromptTemplate, PromptTemplate, format_document
+from langchain_core.prompts import BasePromptTemplate
+from langchain_core.runnables import Runnable, RunnableLambda
 from pydantic import ConfigDict, Field, PrivateAttr
 
-from ctxpack import Layout, PackedContext, Passage, Pipeline
+from ctxpack import PackedContext, Passage, Pipeline
+from langchain_ctxpack.documents import ChainLayout, documents_of, passages_of
+from langchain_ctxpack.settings import (
+    Counter,
+    DocumentPrompt,
+    RecipeSource,
+    pipeline_of,
+    prompt_of,
+)
 
-SCORE_KEY = "relevance_score"
-"""Metadata key under which LangChain's rerankers put their score."""
+
+class _Call(TypedDict):
+    query: str
+    documents: list[Document]
+
+
+class _Result(TypedDict):
+    documents: list[Document]
+    report: dict[str, Any]
 
 
 class CtxPackCompressor(BaseDocumentCompressor):
     """Compresses retrieved documents to what answers the query, verbatim, inside a token budget.
 
     The documents that come out are copies: the same id and metadata, `page_content` cut to the kept
-    sentences, `relevance_score` in [0, 1], and offsets and scores under the metadata key
-    ``ctxpack``. The budget holds for the text that the chain builds from them.
+    sentences, `relevance_score` in [0, 1], and below the metadata key ``ctxpack`` a dict with:
+
+    - ``spans``: ``[start, end]`` of every kept stretch, in the text that came in;
+    - ``score``, and ``retrieval_score``: the `relevance_score` that came in;
+    - ``dropped``: characters left out, by ``stage: reason``;
+    - ``reasons``: codes that say why the call was cut short, [] for a plain result;
+    - ``earlier``: what stood below ``ctxpack`` before, if anything did.
+
+    Every call is a run of its own below the caller's, with the pipeline's report in its outputs.
+    `model_dump` writes the recipe as data, and `model_validate` reads it back.
 
     Args:
         recipe: a shipped recipe's name, a YAML file's path, its data, or a `Pipeline`.
         budget: most tokens of the joined documents; None for the recipe's own.
-        token_counter: what `Pipeline.from_recipe` takes; None for the recipe's own.
-        document_prompt: how the chain formats one document.
+        token_counter: what `Pipeline.from_recipe` takes, or the language model itself; None for the
+            recipe's own.
+        document_prompt: how the chain formats one document: an f-string template or a prompt.
         document_separator: what the chain puts between documents.
         title_key: metadata key of a document's title, which the scorer reads; None for no title.
+
+    Raises:
+        ValueError: a setting breaks a rule.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", frozen=True)
 
-    recipe: str | Path | dict[str, Any] | Pipeline = "balanced"
+    recipe: RecipeSource = "balanced"
     budget: int | None = Field(default=None, ge=0)
-    token_counter: Any = None
-    document_prompt: BasePromptTemplate[str] = PromptTemplate.from_template("{page_content}")
+    token_counter: Counter = None
+    document_prompt: DocumentPrompt = "{page_content}"
     document_separator: str = "\n\n"
     title_key: str | None = "title"
 
     _pipeline: Pipeline = PrivateAttr()
+    _prompt: BasePromptTemplate[str] = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
-        """Check the recipe now, so that a mistake shows before the first call."""
-        if isinstance(self.recipe, Pipeline) and self.token_counter is None:
-            self._pipeline = self.recipe
-        else:
-            recipe = self.recipe.recipe if isinstance(self.recipe, Pipeline) else self.recipe
-            self._pipeline = Pipeline.from_recipe(recipe, token_counter=self.token_counter)
+        """Read the settings now, so that a mistake shows before the first call."""
+        self._pipeline = pipeline_of(self.recipe, self.token_counter)
+        self._prompt = prompt_of(self.document_prompt)
 
     def compress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
@@ -58,9 +83,8 @@ class CtxPackCompressor(BaseDocumentCompressor):
         """Return the documents of which something is kept, in the order the recipe gives them."""
         if not documents:
             return []
-        passages, layout = self._translate(documents)
-        packed = self._pipeline.compress(query, passages, budget=self.budget, layout=layout)
-        return _documents(packed, documents)
+        call = _Call(query=query, documents=list(documents))
+        return self._run.invoke(call, {"callbacks": callbacks})["documents"]
 
     async def acompress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
@@ -68,65 +92,30 @@ class CtxPackCompressor(BaseDocumentCompressor):
         """Return what `compress_documents` returns, computed in the pipeline's worker pool."""
         if not documents:
             return []
-        passages, layout = self._translate(documents)
-        packed = await self._pipeline.acompress(query, passages, budget=self.budget, layout=layout)
-        return _documents(packed, documents)
+        call = _Call(query=query, documents=list(documents))
+        return (await self._run.ainvoke(call, {"callbacks": callbacks}))["documents"]
 
-    def _translate(self, documents: Sequence[Document]) -> tuple[list[Passage], Layout]:
-        passages = [
-            Passage(
-                document.page_content,
-                id=document.id,
-                title=_text(document.metadata.get(self.title_key)),
-                score=_number(document.metadata.get(SCORE_KEY)),
-                metadata=document.metadata,
-            )
-            for document in documents
-        ]
-        return passages, _ChainLayout(documents, self.document_prompt, self.document_separator)
+    @property
+    def _run(self) -> Runnable[_Call, _Result]:
+        """The work of one call, as something that LangChain traces."""
+        return RunnableLambda(self._compress, self._acompress, name=type(self).__name__)
 
+    def _compress(self, call: _Call) -> _Result:
+        passages, layout = self._translated(call["documents"])
+        packed = self._pipeline.compress(call["query"], passages, budget=self.budget, layout=layout)
+        return _result(packed, call["documents"])
 
-class _ChainLayout:
-    """Joins bodies as a LangChain chain joins documents."""
-
-    def __init__(
-        self, documents: Sequence[Document], prompt: BasePromptTemplate[str], separator: str
-    ) -> None:
-        self._documents = documents
-        self._prompt = prompt
-        self._separator = separator
-
-    def join(self, bodies: Sequence[tuple[int, str]]) -> str:
-        return self._separator.join(
-            format_document(_with_body(self._documents[index], body, {}), self._prompt)
-            for index, body in bodies
+    async def _acompress(self, call: _Call) -> _Result:
+        passages, layout = self._translated(call["documents"])
+        packed = await self._pipeline.acompress(
+            call["query"], passages, budget=self.budget, layout=layout
         )
+        return _result(packed, call["documents"])
+
+    def _translated(self, documents: Sequence[Document]) -> tuple[list[Passage], ChainLayout]:
+        layout = ChainLayout(documents, self._prompt, self.document_separator)
+        return passages_of(documents, self.title_key), layout
 
 
-def _documents(packed: PackedContext, documents: Sequence[Document]) -> list[Document]:
-    result = []
-    for kept in packed.passages:
-        document = documents[kept.passage_index]
-        extra: dict[str, Any] = {
-            "ctxpack": {
-                "spans": [list(span) for span in kept.spans],
-                "score": kept.score,
-                "retrieval_score": kept.retrieval_score,
-            }
-        }
-        if kept.score is not None:
-            extra[SCORE_KEY] = kept.score
-        result.append(_with_body(document, kept.text, extra))
-    return result
-
-
-def _with_body(document: Document, body: str, extra: Mapping[str, Any]) -> Document:
-    return Document(id=document.id, page_content=body, metadata={**document.metadata, **extra})
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
+def _result(packed: PackedContext, documents: Sequence[Document]) -> _Result:
+    return _Result(documents=documents_of(packed, documents), report=dict(packed.report))
