@@ -35,16 +35,23 @@ def fit(selection: Selection, call: Call) -> Fitted:
     Raises:
         BudgetError: the pinned spans alone do not fit and the call says ``pin_overflow: raise``.
     """
+    fitted = _write(fill_gaps(selection, call), call)
+    if call.budget is None:
+        return fitted
     surplus = 0
-    while True:
-        selection = fill_gaps(selection, call)
-        rendered = call.renderer.write(selection)
-        token_count = call.counter.count(rendered.text)
-        if call.budget is None or token_count <= call.budget:
-            return Fitted(selection, rendered, token_count)
+    while fitted.token_count > call.budget:
         # Planned and true savings differ; a surplus that doubles keeps the rounds few.
-        selection = _cut(selection, call, call.budget, token_count - call.budget + surplus)
+        saving = fitted.token_count - call.budget + surplus
+        fitted = _write(_cut(fitted.selection, call, call.budget, saving), call)
         surplus = max(1, 2 * surplus)
+    # Not inside the loop: what a round cuts, filling may bring back, and the rounds would not end.
+    filled = _write(fill_gaps(fitted.selection, call), call)
+    return filled if filled.token_count <= call.budget else fitted
+
+
+def _write(selection: Selection, call: Call) -> Fitted:
+    rendered = call.renderer.write(selection)
+    return Fitted(selection, rendered, call.counter.count(rendered.text))
 
 
 def _cut(selection: Selection, call: Call, budget: int, saving: int) -> Selection:

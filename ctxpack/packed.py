@@ -292,8 +292,10 @@ def _reasons(selection: Selection, call: Call, run: Run) -> list[Reason]:
     elif not selection.spans:
         reasons.append("no_text")
     elif not selection.kept.any():
-        by_budget = any(why.reason == "over_budget" for why in selection.drops)
-        reasons.append("budget_too_small" if by_budget else "nothing_relevant")
+        if any(why.reason == "over_budget" for why in selection.drops):
+            reasons.append("budget_too_small")
+        elif run.error is None:
+            reasons.append("nothing_relevant")
     return reasons
 
 
