@@ -1,0 +1,66 @@
+"""The step that scores passages and spans against the query."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from ctxpack.errors import ContractError
+from ctxpack.scoring.base import PassageScores
+from ctxpack.selection import Selection
+from ctxpack.stages.base import Call, Stage
+
+# Passages scored between two looks at the clock, when a call has a deadline.
+_SLICE = 4
+
+
+class Score(Stage):
+    """Score every passage that has a kept span, whole, dropped spans included.
+
+    There are no options. The other passages and their spans have score 0, and so have those that
+    the deadline leaves unscored: passages are scored in input order, and the call's notes then
+    hold ``deadline``. When it has passed before the first score, the selection stays as it is.
+
+    Drops nothing.
+    """
+
+    name: ClassVar[str] = "score"
+
+    def _apply(self, selection: Selection, call: Call) -> Selection:
+        """Return the selection with new scores.
+
+        Raises:
+            ContractError: the scorer returned another number of results, or of scores.
+        """
+        alive = np.unique(selection.passage_of[selection.kept]).tolist()
+        sliced = call.expires_at is not None and call.scorer.pointwise
+        size = _SLICE if sliced else max(1, len(alive))
+        passage_scores = np.zeros(len(selection.passages), dtype=np.float32)
+        span_scores = np.zeros(len(selection.spans), dtype=np.float32)
+        for done in range(0, len(alive), size):
+            if call.expired:
+                call.notes.append("deadline")
+                if done == 0:
+                    return selection
+                break
+            part = alive[done : done + size]
+            for index, scores in zip(part, _scores(selection, part, call), strict=True):
+                passage_scores[index] = scores.relevance
+                span_scores[selection.first[index] : selection.first[index + 1]] = scores.spans
+        return selection.with_scores(passage_scores, span_scores)
+
+
+def _scores(selection: Selection, part: list[int], call: Call) -> list[PassageScores]:
+    """Return the checked scores of the passages in `part`, in order."""
+    results = call.scorer.score(selection.query, [selection.split(index) for index in part])
+    if len(results) != len(part):
+        raise ContractError(f"scorer: must score {len(part)} passages, got {len(results)}")
+    for index, (_, spans) in zip(part, results, strict=True):
+        n_spans = int(selection.first[index + 1] - selection.first[index])
+        if np.shape(spans) != (n_spans,):
+            raise ContractError(
+                f"scorer: `spans` of passage {index} must have shape ({n_spans},),"
+                f" got {np.shape(spans)}"
+            )
+    return results
