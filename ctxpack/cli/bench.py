@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,10 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+_Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Write the record here, not to stdout.")
+]
+
 
 @app.command()
 def speed(
@@ -24,36 +29,77 @@ def speed(
     characters: Annotated[int, typer.Option(help="Characters per passage.")] = 650,
     budget: options.Budget = 512,
     calls: Annotated[int, typer.Option("--calls", "-n", help="Timed calls.")] = 200,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write the record here, not to stdout.")
-    ] = None,
+    output: _Output = None,
 ) -> None:
     """Measure milliseconds per step on one core, over sample texts."""
     from ctxpack.bench.speed import Workload, measure
 
-    record = measure(
-        Workload(
-            recipe=recipe, passages=passages, characters=characters, budget=budget, calls=calls
-        )
+    workload = Workload(
+        recipe=recipe, passages=passages, characters=characters, budget=budget, calls=calls
     )
-    _show(record)
+    record = measure(workload)
+    rows = [(name, f"{ms['median']:.2f}", f"{ms['p95']:.2f}") for name, ms in record["ms"].items()]
+    _show(("step", "median ms", "p95 ms"), rows)
     _write(record, output)
 
 
-def _show(record: dict[str, Any]) -> None:
+@app.command()
+def quality(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILES", help="Records as JSON Lines, gzip or plain.")
+    ],
+    recipe: Annotated[
+        list[str] | None,
+        typer.Option("--recipe", "-r", help="Recipes to compare; differences are the first's."),
+    ] = None,
+    share: Annotated[
+        list[float] | None,
+        typer.Option(min=0, max=1, help="Budgets, as shares of the tokens of all passages."),
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Only records of this split.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", "-n", min=1, help="Most records of a data set.")
+    ] = None,
+    token_counter: Annotated[str, typer.Option(help="Counts for all methods.")] = "approximate",
+    output: _Output = None,
+) -> None:
+    """Measure how much evidence recipes keep within budgets, beside baselines."""
+    from ctxpack.bench.quality import Study, measure
+
+    study = Study(
+        files=files,
+        recipes=recipe or ["balanced"],
+        shares=share or [0.05, 0.1, 0.2],
+        split=split,
+        limit=limit,
+        token_counter=token_counter,
+    )
+    record = measure(study)
+    rows = [
+        (name, budget, method, f"{row['retention']:.3f}", f"{row['over_budget']:.3f}")
+        for name, results in record["sets"].items()
+        for budget, methods in results["budgets"].items()
+        for method, row in methods.items()
+    ]
+    _show(("data set", "budget", "method", "retention", "over budget"), rows)
+    _write(record, output)
+
+
+def _show(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table on standard error: standard output holds the record alone.
+
+    The last two columns are numbers.
+    """
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None)
-    table.add_column("step")
-    table.add_column("median ms", justify="right")
-    table.add_column("p95 ms", justify="right")
-    for name, ms in record["ms"].items():
-        style = "bold" if name == "total" else None
-        table.add_row(name, f"{ms['median']:.2f}", f"{ms['p95']:.2f}", style=style)
-    console = Console(stderr=True, highlight=False)
-    console.print(table)
-    console.print(f"n = {record['n']}, one core: {record['command']}", soft_wrap=True)
+    for place, column in enumerate(columns):
+        table.add_column(column, justify="right" if place >= len(columns) - 2 else "left")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console(stderr=True, highlight=False).print(table)
 
 
 def _write(record: dict[str, Any], output: Path | None) -> None:

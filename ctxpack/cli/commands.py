@@ -1,8 +1,4 @@
-"""The commands of ``ctxpack``, and what becomes of their errors.
-
-Exit codes: 0 done; 1 an unexpected error; 2 the command, an input or a recipe breaks a rule;
-3 nothing was kept. Our own errors are one line on standard error.
-"""
+"""The commands of ``ctxpack``, and what becomes of their errors."""
 
 from __future__ import annotations
 
@@ -14,14 +10,13 @@ import typer
 from typer.core import TyperGroup
 
 import ctxpack
+from ctxpack.cli import errors
 from ctxpack.cli.bench import app as bench
 from ctxpack.cli.demo import demo
 from ctxpack.cli.doctor import doctor
 from ctxpack.cli.pack import pack
 from ctxpack.cli.recipes import app as recipes
-from ctxpack.errors import BudgetError, CtxpackError, InputError, MissingExtraError, RecipeError
-
-_UNEXPECTED, _WRONG_INPUT = 1, 2
+from ctxpack.errors import CtxpackError
 
 
 class _Commands(TyperGroup):
@@ -30,12 +25,11 @@ class _Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except (InputError, RecipeError, BudgetError, MissingExtraError) as error:
-            typer.echo(f"ctxpack: {error}", err=True)
-            raise typer.Exit(_WRONG_INPUT) from None
-        except CtxpackError as error:
-            typer.echo(f"ctxpack: {error}", err=True)
-            raise typer.Exit(_UNEXPECTED) from None
+        except BrokenPipeError:
+            raise  # the reader has gone: the command-line library ends in silence
+        except (CtxpackError, OSError) as error:
+            errors.show(error)
+            raise typer.Exit(errors.exit_code(error)) from None
 
 
 app = typer.Typer(

@@ -15,6 +15,7 @@ import typer
 import ctxpack
 from ctxpack import recipes
 from ctxpack.bench.machine import DEPENDENCIES, usable_cpus, version_of
+from ctxpack.cli import errors
 from ctxpack.errors import RecipeError
 
 EXTRAS = {
@@ -66,7 +67,7 @@ def doctor() -> None:
         healthy, last_topic = healthy and state != "bad", topic
     Console(highlight=False).print(table)
     if not healthy:
-        raise typer.Exit(1)
+        raise typer.Exit(errors.UNEXPECTED)
 
 
 def _findings() -> Iterator[Finding]:

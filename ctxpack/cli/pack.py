@@ -9,13 +9,12 @@ from contextlib import contextmanager
 import typer
 
 from ctxpack import recipes
-from ctxpack.cli import options
+from ctxpack.cli import errors, options
 from ctxpack.cli.reading import InputFormat, Keys, read_passages
 from ctxpack.cli.writing import OutputFormat, written
 from ctxpack.pipeline import Overrides, Pipeline
 from ctxpack.selection import Passage
 
-_NOTHING_KEPT = 3
 # Below about a second of work a progress line would only flicker.
 _LONG_CHARACTERS = 1_000_000
 
@@ -47,8 +46,8 @@ def pack(
     typer.echo(written(query, packed, output_format), nl=False, color=True)
     if not packed.evidence:
         reasons = ", ".join(packed.report["reasons"])
-        typer.echo(f"ctxpack: nothing kept: {reasons}", err=True)
-        raise typer.Exit(_NOTHING_KEPT)
+        errors.show(f"nothing kept: {reasons}")
+        raise typer.Exit(errors.NOTHING_KEPT)
 
 
 def _pipeline(

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ctxpack import recipes
+from ctxpack.cli import errors
 from ctxpack.errors import RecipeError
 from ctxpack.pipeline import Pipeline
 from ctxpack.recipes import Recipe
@@ -58,9 +59,9 @@ def check(
             typer.echo(f"{file}: ok")
         except RecipeError as error:
             failed = True
-            typer.echo(f"ctxpack: {error}", err=True)
+            errors.show(error)
     if failed:
-        raise typer.Exit(2)
+        raise typer.Exit(errors.WRONG_INPUT)
 
 
 @app.command()

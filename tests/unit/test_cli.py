@@ -282,6 +282,12 @@ class TestRecipes:
         assert done.stderr.startswith("ctxpack: mine.yaml: steps[1].prune: `threshold`")
         assert done.stderr.count("\n") == 2
 
+    def test_an_error_is_one_line(self, tmp_path: Path) -> None:
+        """An error of several lines, as YAML has them, is shown as one."""
+        path = tmp_path / "mine.yaml"
+        path.write_text("steps: [score")
+        assert run("recipes", "check", path).stderr.count("\n") == 1
+
     def test_schema_is_json(self) -> None:
         """The schema is printed as JSON."""
         assert json.loads(run("recipes", "schema").stdout)["title"] == "ctxpack recipe"
@@ -327,11 +333,32 @@ class TestBench:
         assert {"split", "score", "write", "total"} <= record["ms"].keys()
         assert "median ms" in done.stderr
 
+    def test_speed_writes_a_file(self, tmp_path: Path) -> None:
+        """`--output` takes the record instead of standard output; a bad path is exit code 2."""
+        small = ("bench", "speed", "-n", 1, "--passages", 1, "-o")
+        assert run(*small, tmp_path / "speed.json").stdout == ""
+        assert json.loads((tmp_path / "speed.json").read_text())["n"] == 1
+        assert run(*small, tmp_path).exit_code == 2
+
     def test_speed_refuses_more_than_the_samples_hold(self) -> None:
         """Passages are cut without overlap, so there is a most of them."""
         done = run("bench", "speed", "--passages", 10_000)
         assert done.exit_code == 2
         assert "`passages` times `characters` must be at most" in done.stderr
+
+    def test_quality_prints_a_record(self, tmp_path: Path) -> None:
+        """The record has the retention of every method at every budget."""
+        passages = [
+            {"text": OTHER, "gold": False},
+            {"text": LIGHT, "gold": True, "evidence": [[33, len(LIGHT)]]},
+        ]
+        record = {"id": "1", "dataset": "tiny", "query": QUERY, "passages": passages}
+        path = tmp_path / "tiny.jsonl"
+        path.write_text(json.dumps(record))
+        done = run("bench", "quality", path, "-r", "lexical", "--share", 0.5)
+        methods = json.loads(done.stdout)["sets"]["tiny"]["budgets"]["0.5"]
+        assert methods["lexical"]["over_budget"] == 0
+        assert "retention" in done.stderr
 
 
 def test_version() -> None:
