@@ -88,7 +88,8 @@ class PipelineContract:
         )
         packed = failing.compress(case.query, case.passages)
         check_laws(packed, case.passages, counter=failing.token_counter, budget=40)
-        assert "error" in packed.report["reasons"]
+        something_to_score = any(passage.text for passage in case.passages)
+        assert ("error" in packed.report["reasons"]) == something_to_score
 
     def test_deadline_cuts_within_the_budget(self, pipeline: Pipeline, case: Case) -> None:
         """A deadline that has passed leaves a lawful result that says so."""
