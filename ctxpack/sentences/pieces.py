@@ -47,14 +47,13 @@ def cut_long(
 
 def _last_cut(text: str, low: int, high: int, at: Sequence[re.Pattern[str]]) -> int:
     for pattern in at:
-        separators = list(pattern.finditer(text, low, high + 1))
+        separators = list(pattern.finditer(text, low, high))
         # Matched again, because white space may reach beyond `high`.
         if separators and (whole := pattern.match(text, separators[-1].start())):
             return whole.end()
-    for cut in range(high, low, -1):
-        if _may_cut(text[cut - 1], text[cut]):
-            return cut
-    return high
+    cut = next((cut for cut in range(high, low, -1) if _may_cut(text[cut - 1], text[cut])), high)
+    white = WHITE_SPACE.match(text, cut)
+    return white.end() if white else cut
 
 
 def _may_cut(before: str, after: str) -> bool:

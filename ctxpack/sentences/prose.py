@@ -24,8 +24,7 @@ _UNMARKED = frozenset({"bo", "dz", "km", "lo", "th"})
 _WINDOW, _MARGIN = 2500, 100
 
 _WHITE = re.compile(r"\s*")
-_NEWLINE = re.compile(r"(?>\r\n?|\n)\s*")
-_BLANK_LINE = re.compile(r"(?>\r\n?|\n)[^\S\r\n]*[\r\n]")
+_NEWLINE = re.compile(r"(?>\r\n?|\n)(?P<blank_line>[^\S\r\n]*[\r\n])?\s*")
 # A bullet, a tag, or a label such as `Project Manager: `.
 _LINE_OPENER = re.compile(
     r"[•‣▪●◦·<]|[^\W\d_][\w.'’-]*(?:[ \t][^\W\d_a-z][\w.'’-]*){0,3}[ \t]?:(?:\s|\Z)"
@@ -83,12 +82,11 @@ def _cut_lines(text: str, start: int, end: int) -> list[int]:
     starts = [start]
     for found, width in zip(breaks, widths, strict=True):
         opens = found.end()
-        if opens < end and (
-            _BLANK_LINE.match(text, found.start(), opens)
-            or (
-                not text[opens].islower()
-                and (width < short or width > WIDEST_LINE or _LINE_OPENER.match(text, opens, end))
-            )
+        if opens == end:
+            break
+        if found.lastgroup or (
+            not text[opens].islower()
+            and (width < short or width > WIDEST_LINE or _LINE_OPENER.match(text, opens, end))
         ):
             starts.append(opens)
     has_word = (not _NO_WORD.fullmatch(text, *stretch) for stretch in pairwise([*starts, end]))
@@ -96,7 +94,7 @@ def _cut_lines(text: str, start: int, end: int) -> list[int]:
 
 
 def _cut_sentences(text: str, start: int, end: int, language: str) -> list[int]:
-    cuts = _sentence_starts(text[start:end].rstrip(), language)
+    cuts = _sentence_starts(text[start:end], language)
     return _plausible(text, start, end, (start + cut for cut in cuts))
 
 
@@ -113,6 +111,7 @@ def _sentence_starts(text: str, language: str) -> Iterator[int]:
     """Yield where `sentencex` sees the second and later sentences of a text start."""
     from sentencex import get_sentence_boundaries
 
+    text = text.rstrip()
     low = 0
     while True:
         window = text[low : low + _WINDOW]
