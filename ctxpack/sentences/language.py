@@ -43,7 +43,7 @@ _SCRIPTS = {
     )
     for block in range(first, last + 1)
 }
-_NOT_LATIN = re.compile("[\u0370-\u1dff\u3040-\uffff]")
+_NOT_LATIN = re.compile("[^\0-\u036f\u1e00-\u1eff\u2000-\u303f]")
 
 # German alone needs its own rules among the languages in Latin script: it writes ordinals with a
 # full stop and nouns with a capital (`am 8. Februar`).
