@@ -3,5 +3,6 @@
 from langchain_ctxpack.cited_context import CtxPackCitedContext
 from langchain_ctxpack.compressor import CtxPackCompressor
 from langchain_ctxpack.context import CtxPackContext
+from langchain_ctxpack.transformer import CtxPackTransformer
 
-__all__ = ["CtxPackCitedContext", "CtxPackCompressor", "CtxPackContext"]
+__all__ = ["CtxPackCitedContext", "CtxPackCompressor", "CtxPackContext", "CtxPackTransformer"]
