@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ctxpack import PackedContext, PackedPassage, Passage, Pipeline
+from llama_index.core import instrumentation
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
-from llama_index_instrumentation import get_dispatcher
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle, TextNode
+
+from ctxpack import PackedContext, PackedPassage, Passage, Pipeline
 
 KEY = "ctxpack"
 """The one metadata key that ctxpack adds; no language or embedding model sees it."""
 
-dispatcher = get_dispatcher(__name__)
+dispatcher = instrumentation.get_dispatcher(__name__)  # type: ignore[attr-defined]
 
 
 class CtxPackPostprocessor(BaseNodePostprocessor):
@@ -148,9 +149,7 @@ def _copy(scored: NodeWithScore, kept: PackedPassage) -> NodeWithScore:
     return NodeWithScore(node=copy, score=scored.score if kept.score is None else kept.score)
 
 
-def _offsets(
-    node: TextNode, spans: tuple[tuple[int, int], ...]
-) -> tuple[int | None, int | None]:
+def _offsets(node: TextNode, spans: tuple[tuple[int, int], ...]) -> tuple[int | None, int | None]:
     """Return the offsets of the kept text in the source, None twice unless it is one slice."""
     if node.start_char_idx is None or len(spans) != 1:
         return None, None
