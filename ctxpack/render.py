@@ -58,8 +58,8 @@ class Render(BaseModel):
 
     Args:
         template: text of one passage. ``{body}`` stands exactly once; ``{title}``, ``{id}`` and
-            ``{metadata.KEY}`` are replaced by the passage's own, and a line on which every such
-            field is empty is left out.
+            ``{metadata.KEY}`` are replaced by the passage's own. A line, or what stands beside the
+            body on its line, is left out when every such field on it is empty.
         separator: stands between passages.
         gap: mark for text left out inside a passage; an empty string turns marks off.
         citations: start each passage with ``[1]``, ``[2]``, … in output order.
@@ -75,16 +75,23 @@ class Render(BaseModel):
     @field_validator("template")
     @classmethod
     def _check_template(cls, template: str) -> str:
-        names = [name for _, name, *_ in string.Formatter().parse(template) if name is not None]
-        for name in names:
+        names = []
+        for _, name, spec, conversion in string.Formatter().parse(template):
+            if name is None:
+                continue
             if name not in {"body", "title", "id"} and not name.startswith("metadata."):
                 raise ValueError(f"unknown field {{{name}}}; known: body, title, id, metadata.KEY")
+            if spec or conversion:
+                raise ValueError(f"field {{{name}}} takes no format")
+            names.append(name)
         if names.count("body") != 1:
             raise ValueError("must hold {body} exactly once")
         return template
 
     def field_of(self, passage: Passage, name: str) -> str:
-        """Return the text of a template field: '' when the passage does not have it."""
+        """Return the text of a template field; '' when the passage does not have it."""
+        if not name:
+            return ""
         if name == "title":
             return passage.title or ""
         if name == "id":
@@ -124,10 +131,10 @@ class Renderer:
         self.render = render
         self.layout = layout
         self._passages = passages
-        self._lines = [_fields(line) for line in render.template.splitlines(keepends=True)]
+        self._head, self._tail = _around_body(render.template)
         texts = [passage.text for passage in passages]
         if layout is None:
-            names = [name for line in self._lines for _, name in line if name not in {"", "body"}]
+            names = [name for line in self._head + self._tail for _, name in line if name]
             texts += [render.field_of(passage, name) for passage in passages for name in names]
         self.gap = _free_gap(render.gap, texts)
         self.citation = _free_citation(texts) if render.citations else _CITATION
@@ -165,26 +172,34 @@ class Renderer:
             return max(0, count(self.layout.join(two)) - count(self.layout.join(one)) - count("x"))
         tape = _Tape()
         tape.add("separator", self.render.separator)
-        self._write_passage(tape, passage_index, passage_index + 1, _Tape())
-        return count(tape.text)
+        self._write_head(tape, passage_index, passage_index + 1)
+        self._write_lines(tape, passage_index, self._tail)
+        return count(tape.text())
 
     def write(self, selection: Selection) -> Rendered:
         """Return the text of the kept spans; '' when none is kept."""
-        bodies = [(index, self._body(selection, index)) for index in selection.kept_passages()]
-        texts = tuple((index, body.text) for index, body in bodies)
-        if self.layout is not None:
-            return Rendered(self.layout.join(texts) if texts else "", (), texts)
-        tape = _Tape()
-        for rank, (index, body) in enumerate(bodies, start=1):
+        tape, bodies = _Tape(), []
+        for rank, index in enumerate(selection.kept_passages(), start=1):
             if rank > 1:
                 tape.add("separator", self.render.separator)
-            self._write_passage(tape, index, rank, body)
-        return Rendered(tape.text, tuple(tape.pieces), texts)
+            self._write_head(tape, index, rank)
+            body = len(tape.texts)
+            self._write_body(tape, selection, index)
+            bodies.append((index, tape.text(body)))
+            self._write_lines(tape, index, self._tail)
+        if self.layout is not None:
+            return Rendered(self.layout.join(bodies) if bodies else "", (), tuple(bodies))
+        return Rendered(tape.text(), tuple(tape.pieces), tuple(bodies))
 
-    def _body(self, selection: Selection, index: int) -> _Tape:
-        """Return the kept spans of a passage with marks where text between them is left out."""
-        tape, text, last_end = _Tape(), selection.passages[index].text, None
-        begin, end = selection.first[index], selection.first[index + 1]
+    def _write_head(self, tape: _Tape, index: int, rank: int) -> None:
+        if self.render.citations:
+            tape.add("citation", self.citation.format(rank) + " ", index)
+        self._write_lines(tape, index, self._head)
+
+    def _write_body(self, tape: _Tape, selection: Selection, index: int) -> None:
+        """Write the kept spans of a passage, with marks where text between them is left out."""
+        text, last_end = selection.passages[index].text, None
+        begin, end = selection.first[index : index + 2].tolist()
         for number in np.flatnonzero(selection.kept[begin:end]).tolist():
             span = selection.spans[begin + number]
             if last_end is not None and last_end != span.start and self.gap:
@@ -193,39 +208,35 @@ class Renderer:
                 tape.add("gap", f"{lead}{self.gap}{tail}", index, last_end, span.start)
             tape.add("span", text[span.start : span.end], index, span.start, span.end)
             last_end = span.end
-        return tape
 
-    def _write_passage(self, tape: _Tape, index: int, rank: int, body: _Tape) -> None:
-        passage = self._passages[index]
-        if self.render.citations:
-            tape.add("citation", self.citation.format(rank) + " ", index)
-        for line in self._lines:
-            names = [name for _, name in line if name]
-            fields = {name: self.render.field_of(passage, name) for name in names if name != "body"}
-            if names and "body" not in names and not any(fields.values()):
-                continue
-            for literal, name in line:
-                tape.add("separator", literal, index)
-                if name == "body":
-                    tape.extend(body)
-                elif name:
-                    tape.add("title" if name == "title" else "metadata", fields[name], index)
+    def _write_lines(self, tape: _Tape, index: int, lines: Lines) -> None:
+        """Write part of the template, without the lines on which every field is empty."""
+        for line in lines:
+            values = [self.render.field_of(self._passages[index], name) for _, name in line]
+            if any(values) or not any(name for _, name in line):
+                for (literal, name), value in zip(line, values, strict=True):
+                    tape.add("separator", literal, index)
+                    tape.add("title" if name == "title" else "metadata", value, index)
 
 
 _CITATION = "[{}]"
+
+
+Lines = list[list[tuple[str, str]]]
+"""Of a template: (literal, field name after it) pairs, the name '' where no field follows."""
 
 
 class _Tape:
     """Text under construction, with the pieces that it is made of."""
 
     def __init__(self) -> None:
-        self._texts: list[str] = []
-        self._length = 0
+        self.texts: list[str] = []
         self.pieces: list[Piece] = []
+        self._length = 0
 
-    @property
-    def text(self) -> str:
-        return "".join(self._texts)
+    def text(self, begin: int = 0) -> str:
+        """Return the pieces from number `begin` on, joined."""
+        return "".join(self.texts[begin:])
 
     def add(
         self,
@@ -238,17 +249,24 @@ class _Tape:
         if text:
             text_end = self._length + len(text)
             self.pieces.append(Piece(kind, self._length, text_end, passage_index, start, end))
-            self._texts.append(text)
+            self.texts.append(text)
             self._length = text_end
 
-    def extend(self, other: _Tape) -> None:
-        for piece, text in zip(other.pieces, other._texts, strict=True):
-            self.add(piece.kind, text, *piece[3:])
 
-
-def _fields(line: str) -> list[tuple[str, str]]:
-    """Return (literal, field name) pairs: ``'a {title}b'`` → ``[('a ', 'title'), ('b', '')]``."""
-    return [(text, name or "") for text, name, *_ in string.Formatter().parse(line)]
+def _around_body(template: str) -> tuple[Lines, Lines]:
+    """Return the lines before and after the body; its own line is a part of each."""
+    head: Lines = []
+    tail: Lines = []
+    part = head
+    for line in template.splitlines(keepends=True):
+        fields = [(text, name or "") for text, name, *_ in string.Formatter().parse(line)]
+        names = [name for _, name in fields]
+        if "body" in names:
+            cut = names.index("body")
+            part.append([*fields[:cut], (fields[cut][0], "")])
+            part, fields = tail, fields[cut + 1 :]
+        part.append(fields)
+    return head, tail
 
 
 def _free_gap(mark: str, texts: Sequence[str]) -> str:

@@ -113,7 +113,12 @@ def test_the_frame_of_a_passage_is_what_it_adds() -> None:
 
 @pytest.mark.parametrize(
     ("template", "rule"),
-    [("{title}", "exactly once"), ("{body}{body}", "exactly once"), ("{body}{x}", "unknown field")],
+    [
+        ("{title}", "exactly once"),
+        ("{body}{body}", "exactly once"),
+        ("{body}{x}", "unknown field"),
+        ("{body:>9}", "takes no format"),
+    ],
 )
 def test_a_template_is_checked(template: str, rule: str) -> None:
     """A template without one body, or with an unknown field, is refused."""
