@@ -81,8 +81,8 @@ def _findings() -> Iterator[Finding]:
             yield Finding("packages", f"{name} is missing: pip install ctxpack-rag", "bad")
     for extra, (distributions, purpose) in EXTRAS.items():
         complete = all(version_of(name) is not None for name in distributions)
-        state = "installed" if complete else f'pip install "ctxpack-rag[{extra}]"'
-        yield Finding("extras", f"{extra}, {purpose}: {state}", "ok" if complete else "off")
+        yield Finding("extras", f"{extra}: {purpose}", "ok" if complete else "off")
+    yield Finding("extras", 'to add one: pip install "ctxpack-rag[NAME]"', "off")
     yield from _models(Path(ctxpack.__file__).parent / "models")
     yield from _recipes()
     threads = [f"{name}={os.environ.get(name, 'unset')}" for name in _THREAD_VARIABLES]

@@ -24,8 +24,8 @@ Files = Annotated[
     list[str],
     typer.Argument(
         metavar="FILES|-",
-        help="Text or Markdown (one passage each), .json (a list, or an object with a list"
-        " `passages`), .jsonl (one passage a line); - for standard input.",
+        help="Text or Markdown (one passage each), .json (a list of passages, or an object with"
+        " one as `passages`), .jsonl (one passage a line); - for standard input.",
         show_default=False,
     ),
 ]

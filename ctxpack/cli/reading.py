@@ -48,8 +48,9 @@ def read_passages(source: str, input_format: InputFormat, keys: Keys) -> list[Pa
     if input_format is InputFormat.AUTO:
         input_format = _format_of(source, text)
     if input_format is InputFormat.TEXT:
-        path = None if source == STDIN else source
-        return [Passage(text, id=path, title=path and Path(path).name)]
+        if source == STDIN:
+            return [Passage(text)]
+        return [Passage(text, id=source, title=Path(source).name)]
     items = _json_items if input_format is InputFormat.JSON else _jsonl_items
     return [_passage(item, keys, where) for where, item in items(source, text)]
 
@@ -78,17 +79,20 @@ def _format_of(source: str, text: str) -> InputFormat:
     try:
         json.loads(text)
     except json.JSONDecodeError as error:
-        # A second value on another line.
-        return InputFormat.JSONL if error.msg == "Extra data" else InputFormat.JSON
+        if error.msg == "Extra data":  # a second value, on another line
+            return InputFormat.JSONL
+    except RecursionError:
+        pass  # reading it says so
     return InputFormat.JSON
 
 
 def _json_items(source: str, text: str) -> Iterator[tuple[str, Any]]:
     data = _parsed(text, source, 1)
-    items = data.get("passages") if isinstance(data, dict) else data
+    items = data.get("passages", [data]) if isinstance(data, dict) else data
     if not isinstance(items, list):
         raise InputError(
-            f"{source}: must be a list, or an object with a list `passages`, got {_shown(data)}"
+            f"{source}: must be a list, a passage, or an object with a list `passages`,"
+            f" got {_shown(data)}"
         )
     for index, item in enumerate(items):
         yield f"{source}: passages[{index}]", item

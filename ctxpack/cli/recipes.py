@@ -7,6 +7,7 @@ import re
 from typing import Annotated
 
 import typer
+import yaml
 
 from ctxpack import recipes
 from ctxpack.cli import errors
@@ -73,9 +74,13 @@ def schema() -> None:
 
 
 def _steps(recipe: Recipe) -> str:
-    """Return the steps on one line: ``dedupe → score → rerank: 20``."""
+    """Return the steps on one line, as a recipe spells them: ``dedupe → score → rerank: 20``."""
     lines = recipe.to_data()["steps"]
-    return " → ".join(re.sub(r"[{}'\"]", "", str(line)) for line in lines)
+    return " → ".join(line if isinstance(line, str) else _mapping(line)[1:-1] for line in lines)
+
+
+def _mapping(line: dict[str, object]) -> str:
+    return yaml.safe_dump(line, default_flow_style=True, sort_keys=False, width=1000).strip()
 
 
 def _advice(text: str) -> str:

@@ -76,8 +76,10 @@ def _markdown(query: str, packed: PackedContext) -> str:
     for kept in packed.passages:
         offsets = ", ".join(f"{start}–{end}" for start, end in kept.spans)
         quoted = "\n".join(f"> {line}".rstrip() for line in kept.text.strip("\n").split("\n"))
-        name = kept.passage.title or kept.passage.id or f"passage {kept.passage_index + 1}"
-        sections += [f"## {name}", quoted, f"Source: `{kept.passage.id}`, characters {offsets}."]
+        place = f"passage {kept.passage_index + 1}"
+        source = place if kept.passage.id is None else f"`{kept.passage.id}`"
+        sections += [f"## {kept.passage.title or place}", quoted]
+        sections.append(f"Source: {source}, characters {offsets}.")
     if report["dropped"]:
         sections.append("## Left out")
         sections.append("\n".join(f"- {why}: {n} spans" for why, n in report["dropped"].items()))

@@ -104,9 +104,10 @@ class TestPack:
             LIGHT,
             json.dumps([LIGHT]),
             json.dumps({"passages": [LIGHT]}, indent=1),
+            json.dumps({"text": LIGHT}),
             json.dumps({"text": OTHER}) + "\n" + json.dumps({"text": LIGHT}),
         ],
-        ids=["text", "list", "object", "lines"],
+        ids=["text", "list", "object", "line", "lines"],
     )
     def test_reads_standard_input(self, stdin: str) -> None:
         """Standard input is JSON or JSON Lines when it starts so, and else a text."""
@@ -138,7 +139,8 @@ class TestPack:
         [
             ("a.txt", b"fine\nnot \xff\n", "a.txt:2: must be UTF-8, got byte 0xff"),
             ("a.json", b'["a",\n  b]', "a.json:2: must be JSON: Expecting value (column 3)"),
-            ("a.json", b'{"a": 1}', "a.json: must be a list, or an object with a list `passages`"),
+            ("a.json", b"3", "a.json: must be a list, a passage, or an object with a list"),
+            ("a.json", b'{"a": 1}', "a.json: passages[0]: `text` must be a string; its keys are a"),
             ("a.json", b"[1]", "a.json: passages[0]: must be a string or an object, got 1"),
             ("a.jsonl", b'"x"\n\n{"text" 1}\n', "a.jsonl:3: must be JSON: Expecting ':'"),
             ("a.jsonl", b'{"body": "x"}', "a.jsonl:1: `text` must be a string; its keys are body"),
