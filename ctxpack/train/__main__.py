@@ -10,13 +10,14 @@ import torch
 import typer
 from tokenizers import Tokenizer
 
-from ctxpack.scoring.manifest import MODELS
+from ctxpack.scoring.manifest import MODELS, Manifest
 from ctxpack.scoring.segments import WordPieces
 from ctxpack.scoring.swift import NAME, TOKENIZER
+from ctxpack.train.card import card
 from ctxpack.train.collection import rarity_table
 from ctxpack.train.evaluate import Judged, evaluate, evaluation_records
 from ctxpack.train.export import calibrated, load_run, save, save_rarity, write_graphs
-from ctxpack.train.fit import Run
+from ctxpack.train.fit import LOG, REPORT_STEPS, Run
 from ctxpack.train.mixture import Mixture
 from ctxpack.train.prepare import Prepared
 from ctxpack.train.report import DevReport
@@ -43,6 +44,7 @@ def fit(
 ) -> None:
     """Train, or go on training after a kill: the state is in the run directory."""
     torch.set_num_threads(threads)
+    torch.set_default_device("cuda" if torch.cuda.is_available() else "cpu")
     settings = Mixture.load(mixture)
     prepared = Prepared(settings, data)
     pieces = word_pieces()
@@ -92,13 +94,28 @@ def export(
     save(manifest, out, _summary(run, settings, quality))
 
 
+@app.command(name="card")
+def write_card(tables: list[Path], out: Path, mixture: MixtureFile = SWIFT) -> None:
+    """Write the model card from the manifest and from tables that ``evaluate`` printed.
+
+    A table's file name is the name of its column.
+    """
+    lines = {
+        table.stem: [json.loads(line) for line in table.read_text(encoding="utf-8").splitlines()]
+        for table in tables
+    }
+    text = card(Manifest.load(NAME), Mixture.load(mixture), lines)
+    out.write_text(text, encoding="utf-8")
+
+
 def _summary(run: Path, settings: Mixture, quality: dict[str, Any]) -> dict[str, Any]:
-    lines = (run / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    last = json.loads(lines[-1])
+    lines = [json.loads(line) for line in (run / LOG).read_text(encoding="utf-8").splitlines()]
     return {
         "base": "sentence-transformers/all-MiniLM-L6-v2",
-        "steps": last["step"],
-        "seconds": last["seconds"],
+        "steps": lines[-1]["step"],
+        "seconds": lines[-1]["seconds"],
+        "passages": round(REPORT_STEPS * sum(line.get("passages", 0) for line in lines)),
+        "pairs": round(REPORT_STEPS * sum(line.get("pairs", 0) for line in lines)),
         "fit": settings.fit.model_dump(),
         "calibration_on_other_half": quality,
         "trained_on": {

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from ctxpack.scoring.manifest import Calibration
-from ctxpack.scoring.swift import Logits, SwiftModel
+from ctxpack.scoring.swift import SwiftModel
 from ctxpack.train.records import Record
 
 RECALL_GOALS = {"faithful": 0.99, "balanced": 0.97, "aggressive": 0.93}
@@ -31,6 +31,8 @@ class Sample(NamedTuple):
         spans: (n_spans,) span logits.
         whole: (n_spans,) logit of the span's passage.
         evidence: (n_spans,) 0 or 1.
+        need: (n_spans,) number of what is needed: spans with the same number stand for each other,
+            because one answer is enough; -1 where a span is no evidence.
     """
 
     relevance: Floats
@@ -38,27 +40,28 @@ class Sample(NamedTuple):
     spans: Floats
     whole: Floats
     evidence: Floats
+    need: Floats
 
 
 def sample(model: SwiftModel, records: Sequence[Record]) -> Sample:
     """Return the logits of a model on records; spans of gold passages without any are left out."""
     passages: list[tuple[float, float]] = []
-    spans: list[NDArray[np.float64]] = []
+    rows: list[tuple[float, float, float, int]] = []
+    n_needs = 0
     for record in records:
         asked = model.asked(record.query)
         for candidate in record.candidates:
             found = model.logits(asked, model.encoded(candidate.split))
             passages.append((found.relevance, float(candidate.gold)))
-            if candidate.evidence or not candidate.gold:
-                spans.append(_rows(found, candidate.is_evidence))
-    relevance, relevant = np.array(passages, dtype=np.float64).T
-    return Sample(relevance, relevant, *np.concatenate(spans).T)
-
-
-def _rows(found: Logits, is_evidence: list[bool]) -> NDArray[np.float64]:
-    whole = np.full(len(is_evidence), found.relevance)
-    rows = np.stack((found.spans, whole, np.array(is_evidence, dtype=np.float64)), axis=1)
-    return rows[np.isfinite(found.spans)]
+            if candidate.gold and not candidate.evidence:
+                continue
+            for logit, is_evidence in zip(found.spans, candidate.is_evidence, strict=True):
+                rows.append((logit, found.relevance, is_evidence, n_needs if is_evidence else -1))
+                n_needs += is_evidence and not record.any_of
+        n_needs += 1
+    relevance, relevant = np.array(passages).T
+    columns = np.array(rows)
+    return Sample(relevance, relevant, *columns[np.isfinite(columns[:, 0])].T)
 
 
 def fit(samples: Sequence[Sample]) -> Calibration:
@@ -128,17 +131,26 @@ def thresholds(calibration: Calibration, samples: Sequence[Sample]) -> dict[str,
     The share is a mean over data sets; its one-sided 95 % bound counts, by a normal approximation
     of the binomial error of each set.
     """
-    evidence = [np.sort(probabilities(calibration, part)[part.evidence == 1]) for part in samples]
+    needed = [needed_probabilities(calibration, part) for part in samples]
     grid = np.arange(1, 10_000) / 10_000
     found = {}
     for name, goal in RECALL_GOALS.items():
-        met = [value for value in grid if _recall_bound(evidence, value) >= goal]
+        met = [value for value in grid if _recall_bound(needed, value) >= goal]
         found[name] = float(max(met, default=grid[0]))
     return found
 
 
-def _recall_bound(evidence: Sequence[Floats], threshold: float) -> float:
-    recalls = np.array([(part >= threshold).mean() for part in evidence])
-    counts = np.array([len(part) for part in evidence])
+def needed_probabilities(calibration: Calibration, part: Sample) -> Floats:
+    """Return (n_needs,) probabilities: of each evidence span, or the best where one is enough."""
+    is_evidence = part.evidence == 1
+    _, number = np.unique(part.need[is_evidence], return_inverse=True)
+    best = np.zeros(number.max(initial=-1) + 1)
+    np.maximum.at(best, number, probabilities(calibration, part)[is_evidence])
+    return best
+
+
+def _recall_bound(needed: Sequence[Floats], threshold: float) -> float:
+    recalls = np.array([(part >= threshold).mean() for part in needed])
+    counts = np.array([len(part) for part in needed])
     error = np.sqrt((recalls * (1 - recalls) / counts).sum()) / len(counts)
     return float(recalls.mean() - 1.645 * error)

@@ -58,7 +58,7 @@ def load_run(run: Path, base: Path, settings: FitSettings) -> tuple[Swift, Path]
     with np.load(run / RARITY_FILE, allow_pickle=False) as table:
         rarity = RarityTable(table["keys"].astype(np.int64), table["rarity"].astype(np.float32))
     swift = fresh(base, rarity, settings.frozen_layers)
-    load_weights(swift, torch.load(path, weights_only=True)["weights"])
+    load_weights(swift, torch.load(path, weights_only=True, map_location="cpu")["weights"])
     return swift, run / RARITY_FILE
 
 
@@ -105,24 +105,27 @@ def calibrated(
         measured[name] = calibrate.sample(model, records[1::2])
     calibration = calibrate.fit(fitted)
     points = calibrate.thresholds(calibration, fitted)
-    found = {name: calibrate.probabilities(calibration, part) for name, part in measured.items()}
-    quality = {
-        name: {
-            "ece": calibrate.calibration_error(found[name], part.evidence),
-            "brier_skill": calibrate.brier_skill(found[name], part.evidence),
-            "recall": {
-                point: float((found[name][part.evidence == 1] >= threshold).mean())
-                for point, threshold in points.items()
-            },
-            "kept": {
-                point: float((found[name] >= threshold).mean())
-                for point, threshold in points.items()
-            },
-        }
-        for name, part in measured.items()
-    }
+    quality = {name: _quality(calibration, points, part) for name, part in measured.items()}
     done = manifest.model_copy(update={"calibration": calibration, "operating_points": points})
     return done, quality
+
+
+def _quality(
+    calibration: Calibration, points: dict[str, float], part: calibrate.Sample
+) -> dict[str, Any]:
+    """Return what the calibration is worth on records that it was not fitted to."""
+    found = calibrate.probabilities(calibration, part)
+    needed = calibrate.needed_probabilities(calibration, part)
+    return {
+        "ece": round(calibrate.calibration_error(found, part.evidence), 4),
+        "brier_skill": round(calibrate.brier_skill(found, part.evidence), 4),
+        "recall": {name: _share(needed >= point) for name, point in points.items()},
+        "kept": {name: _share(found >= point) for name, point in points.items()},
+    }
+
+
+def _share(flags: Any) -> float:
+    return round(float(np.mean(flags)), 4)
 
 
 def save(manifest: Manifest, out: Path, training: dict[str, Any]) -> None:

@@ -76,6 +76,12 @@ def head_graph(head: Head) -> onnx.ModelProto:
         dynamic_shapes=shapes,
         dynamo=True,
         opset_version=20,
+        verbose=False,
     )
     program.save(file)
-    return onnx.load_from_string(file.getvalue())
+    graph = onnx.load_from_string(file.getvalue())
+    for node in graph.graph.node:
+        # The exporter leaves its stack trace on every node: 0.2 MB, with paths of this machine.
+        del node.metadata_props[:]
+        node.doc_string = ""
+    return graph

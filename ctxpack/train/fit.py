@@ -33,6 +33,8 @@ CHECKPOINT = "checkpoint.pt"
 N_START = 200
 """Segments that the first projections are computed from."""
 LOG = "log.jsonl"
+REPORT_STEPS = 20
+"""A line of the log is the mean over this many steps."""
 
 
 @dataclass(slots=True)
@@ -88,16 +90,15 @@ class Run:
         size = BatchSize(self.settings.batch_tokens, self.settings.batch_queries)
         batches = _endless(Batches(collection, weights, size), self.settings.seed)
         saved = evaluated = time.monotonic()
-        sums: dict[str, float] = {}
+        figures: list[dict[str, float]] = []
         for batch in islice(batches, self.progress.step, self.settings.steps):
             began = time.monotonic()
-            for name, value in self._step(collection, batch).items():
-                sums[name] = sums.get(name, 0.0) + value
+            figures.append(self._step(collection, batch))
             self.progress.step += 1
             self.progress.seconds += time.monotonic() - began
-            if self.progress.step % 20 == 0:
-                self._log({name: round(value / 20, 4) for name, value in sums.items()})
-                sums = {}
+            if len(figures) == REPORT_STEPS:
+                self._log(_mean(figures))
+                figures = []
             if time.monotonic() - evaluated > self.settings.evaluate_s:
                 self._log(report(self.swift))
                 evaluated = time.monotonic()
@@ -157,30 +158,33 @@ class Run:
     def _resume(self) -> None:
         path = self.directory / CHECKPOINT
         if path.exists():
-            state = torch.load(path, weights_only=True)
+            state = torch.load(path, weights_only=True, map_location=torch.get_default_device())
             load_weights(self.swift, state["weights"])
             self._optimiser.load_state_dict(state["optimiser"])
             self.progress = Progress(state["step"], state["seconds"])
 
 
 def fresh(base: Path, rarity: Rarity, frozen_layers: int) -> Swift:
-    """Return an untrained model on a base encoder; see `start_projections` for the next step."""
+    """Return an untrained model on a base encoder, on torch's default device.
+
+    `start_projections` is the next step.
+    """
+    device = torch.get_default_device()
     bert = BertModel.from_pretrained(
         base,
         add_pooling_layer=False,
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
         # On a CPU the fused kernel is slower than plain products at 32 dimensions a head.
-        attn_implementation="sdpa" if torch.cuda.is_available() else "eager",
+        attn_implementation="eager" if device.type == "cpu" else "sdpa",
     )
     for part in (bert.embeddings, *bert.encoder.layer[:frozen_layers]):
         part.requires_grad_(False)
-    encoder, head = Encoder(bert), Head()
+    encoder, head = Encoder(bert).to(device), Head().to(device)
     torch.nn.init.constant_(head.span_out.bias, -3.0)
     torch.nn.init.constant_(head.segment_out.bias, -2.0)
-    autocast = (
-        partial(torch.autocast, "cpu", dtype=torch.bfloat16) if fast_bfloat16() else nullcontext
-    )
+    bfloat16 = partial(torch.autocast, device.type, dtype=torch.bfloat16)
+    autocast = bfloat16 if fast_bfloat16(device) else nullcontext
     return Swift(encoder, head, rarity, autocast)
 
 
@@ -191,7 +195,7 @@ def start_projections(swift: Swift, segments: Sequence[Segment]) -> None:
     """
     with torch.no_grad():
         states = [
-            swift.encoder.base(torch.from_numpy(segment.ids)[None]).last_hidden_state[0]
+            swift.encoder.base(torch.as_tensor(segment.ids)[None]).last_hidden_state[0]
             for segment in segments
         ]
         directions = torch.linalg.svd(torch.cat(states), full_matrices=False).Vh
@@ -199,9 +203,11 @@ def start_projections(swift: Swift, segments: Sequence[Segment]) -> None:
             projection.weight.copy_(directions[: projection.out_features])
 
 
-def fast_bfloat16() -> bool:
-    """Return whether this processor multiplies bfloat16 in hardware."""
-    return bool(torch.cpu._is_avx512_bf16_supported())
+def fast_bfloat16(device: torch.device) -> bool:
+    """Return whether a device multiplies bfloat16 in hardware."""
+    if device.type == "cpu":
+        return bool(torch.cpu._is_avx512_bf16_supported())
+    return bool(torch.cuda.is_bf16_supported())
 
 
 def weights_of(swift: Swift) -> dict[str, torch.Tensor]:
@@ -237,6 +243,11 @@ def _schedule(step: int, steps: int) -> float:
     if step < warm_up:
         return (step + 1) / warm_up
     return 0.5 + 0.5 * math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up))
+
+
+def _mean(figures: list[dict[str, float]]) -> dict[str, float]:
+    """Return the mean of each figure: ``[{"a": 1}, {"a": 2}]`` → ``{"a": 1.5}``."""
+    return {name: round(sum(one[name] for one in figures) / len(figures), 4) for name in figures[0]}
 
 
 def _trainable(module: torch.nn.Module) -> list[torch.nn.Parameter]:

@@ -31,7 +31,7 @@ class SwiftLogits:
             best = Logits.nothing(len(passage.spans))
             for segment in part:
                 relevance, spans = self._swift.head(asked, next(sides))
-                best = best.best_with(segment.spans, relevance[0], spans[0].numpy())
+                best = best.best_with(segment.spans, relevance[0], spans[0].cpu().numpy())
             found.append(best)
         return found
 

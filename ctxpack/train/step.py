@@ -54,10 +54,10 @@ class Swift:
         for rows, part in self._encoded([query.ids for query in queries], is_query=True):
             vectors[rows, : part.shape[1]] = part[:, :n_tokens]
         return QuerySide(
-            vectors * torch.from_numpy(mask)[..., None],
-            torch.from_numpy(words),
-            torch.from_numpy(self._rarity(words)),
-            torch.from_numpy(mask),
+            vectors * torch.as_tensor(mask)[..., None],
+            torch.as_tensor(words),
+            torch.as_tensor(self._rarity(words)),
+            torch.as_tensor(mask),
         )
 
     def segments(self, segments: Sequence[Segment]) -> list[SegmentSide]:
@@ -66,9 +66,9 @@ class Swift:
         for rows, part in self._encoded([segment.ids for segment in segments], is_query=False):
             for row, vectors in zip(rows, part, strict=True):
                 segment = segments[row]
-                nodes = torch.from_numpy(segment.nodes)
+                nodes = torch.as_tensor(segment.nodes)
                 members = (nodes == torch.arange(len(segment.spans) + 1)[:, None]).float()
-                words = torch.from_numpy(segment.words)
+                words = torch.as_tensor(segment.words)
                 sides[row] = SegmentSide(vectors[: len(nodes)], words, members)
         return [sides[row] for row in range(len(segments))]
 
@@ -87,10 +87,10 @@ class Swift:
                 ids[place, : len(texts[row])] = texts[row]
                 mask[place, : len(texts[row])] = 1
             with self.autocast():
-                yield (
-                    rows,
-                    self.encoder(torch.from_numpy(ids), torch.from_numpy(mask), is_query=is_query),
+                vectors = self.encoder(
+                    torch.as_tensor(ids), torch.as_tensor(mask), is_query=is_query
                 )
+            yield rows, vectors
 
 
 def losses(
@@ -118,7 +118,7 @@ def losses(
         known = {row: pair.labels for row, pair in enumerate(pairs) if pair.labels is not None}
         if known:
             rows = list(known)
-            labels = torch.from_numpy(np.stack(list(known.values())))
+            labels = torch.as_tensor(np.stack(list(known.values())))
             question = chosen[rows][:, None].expand_as(labels)
             spans.append(Scored(question.flatten(), span_logits[rows].flatten(), labels.flatten()))
     return _combined(batch, _joined(relevance), _joined(spans))

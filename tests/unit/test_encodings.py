@@ -14,6 +14,7 @@ SEGMENT = Segment(np.arange(4), WORDS, np.array([0, 1, 1, 0]), np.array([7]))
 
 
 def encoded() -> EncodedSegment:
+    """Return a segment of four tokens."""
     vectors = np.random.default_rng(0).normal(size=(4, 128)).astype(np.float32)
     return EncodedSegment.of(SEGMENT, vectors)
 

@@ -13,10 +13,12 @@ from ctxpack.selection import Passage, Span, SplitPassage
 
 @pytest.fixture(scope="module")
 def pieces() -> WordPieces:
+    """Return the bundled tokenizer."""
     return WordPieces(Tokenizer.from_file(str(MODELS / "tokenizer.json")))
 
 
 def passage(*sentences: str, title: str | None = None) -> SplitPassage:
+    """Return a passage with one span a sentence."""
     ends = np.cumsum([len(sentence) for sentence in sentences]).tolist()
     spans = tuple(Span(end - len(s), end) for s, end in zip(sentences, ends, strict=True))
     return SplitPassage(Passage("".join(sentences), title=title), spans)

@@ -23,6 +23,7 @@ SOURCE = Source(file="toy.jsonl", licence="none", negatives="mined")
 
 
 def raw(query: str, *texts: str, gold: int = 0, answer: str = "") -> dict[str, Any]:
+    """Return a record as it stands in a file; the gold passage starts with its evidence."""
     passages = [
         {
             "title": "",
@@ -37,6 +38,7 @@ def raw(query: str, *texts: str, gold: int = 0, answer: str = "") -> dict[str, A
 
 @pytest.fixture(scope="module")
 def collection() -> Collection:
+    """Return twelve questions on ships."""
     made = Collection(WordPieces(Tokenizer.from_file(str(MODELS / "tokenizer.json"))))
     for n in range(12):
         record = raw(f"Who built ship {n}?", f"Ann built ship {n}. It sank.", f"Rain fell on {n}.")

@@ -16,12 +16,14 @@ COUNTS = [np.array([3.0, 5.0, 3.0])]
 
 
 def record(*, any_of: bool) -> Record:
+    """Return a record of three sentences."""
     evidence = ((24, 27),) if any_of else ((11, 28), (29, 40))
     candidate = Candidate(Passage(TEXT), SPANS, True, evidence)
     return Record("1", "toy", "When did Rome fall?", ("476",), any_of, True, (candidate,))
 
 
 def scores(*values: float) -> list[PassageScores]:
+    """Return span scores of its one passage."""
     return [PassageScores(0.5, np.array(values, np.float32))]
 
 

@@ -20,11 +20,13 @@ from ctxpack.train.model import WIDTH, Encoder, Head, QuerySide, SegmentSide  # 
 
 @pytest.fixture(scope="module")
 def head() -> Head:
+    """Return an untrained head."""
     torch.manual_seed(0)
     return Head().eval()
 
 
 def sides(n_query: int = 5, n_tokens: int = 12) -> tuple[QuerySide, SegmentSide]:
+    """Return a query and a segment of three nodes."""
     torch.manual_seed(1)
     unit = torch.nn.functional.normalize
     words = torch.arange(n_query)[None]
@@ -41,6 +43,7 @@ def sides(n_query: int = 5, n_tokens: int = 12) -> tuple[QuerySide, SegmentSide]
 
 
 def scored(logits: list[float], labels: list[float]) -> Scored:
+    """Return items of one query."""
     question = torch.zeros(len(logits), dtype=torch.int64)
     return Scored(question, torch.tensor(logits), torch.tensor(labels).float())
 

@@ -1,0 +1,106 @@
+"""The model card: what the manifest and the evaluation say, for a reader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ctxpack.scoring.manifest import Manifest
+from ctxpack.train.mixture import Mixture
+
+Tables = Mapping[str, Sequence[Mapping[str, Any]]]
+BASE_DATA = """\
+`sentence-transformers/all-MiniLM-L6-v2` (Apache-2.0), 6 layers, 384 wide. By its own card it was
+trained on more than a billion pairs from: Reddit comments, S2ORC, WikiAnswers, PAQ, Stack Exchange,
+MS MARCO, GOOAQ, Yahoo Answers, CodeSearchNet, COCO, SPECTER, SearchQA, ELI5, Flickr 30k, AllNLI,
+Sentence Compression, wikiHow, AltLex, Quora, Simple Wikipedia, Natural Questions, SQuAD 2.0 and
+TriviaQA; some of these have terms of their own. So the base has met texts of `nq_litm`, `qed`,
+`squad_dev` and `trecdl21`, and so has the baseline of sentence embeddings."""
+INTENDED = """\
+`ctxpack-swift` scores passages and their sentences against a query, to choose what a language
+model reads. It reads a passage without the query, so that the expensive half can be stored:
+`Swift.encode` gives about 140 bytes a token, `Swift.score_encoded` scores stored passages.
+It was trained on English and is not meant for other languages.
+"""
+
+
+def card(manifest: Manifest, mixture: Mixture, tables: Tables) -> str:
+    """Return the model card in Markdown.
+
+    Args:
+        manifest: of the exported model.
+        mixture: what it was trained on.
+        tables: scorer → lines of the evaluation, as `Result.summary` gives them.
+    """
+    training = manifest.training
+    sections = (
+        ("ctxpack-swift", f"{INTENDED}\nVersion of the weights: `{manifest.version}`."),
+        ("Base", BASE_DATA),
+        ("Trained on", "\n".join(_sources(mixture, "train"))),
+        ("Never trained on", "\n".join(_sources(mixture, "evaluate"))),
+        (
+            "Training",
+            f"{training['steps']} steps, {training['seconds'] / 60:.0f} minutes on one CPU core"
+            f" that was shared; {training['passages']} segments read, {training['pairs']} pairs"
+            " scored."
+            " `python -m ctxpack.train fit` with the mixture file of the package repeats it.",
+        ),
+        ("Evaluation", "\n".join(_table(tables))),
+        ("Calibration", "\n".join(_calibration(manifest))),
+    )
+    body = "\n\n".join(
+        f"{'#' if number == 0 else '##'} {title}\n\n{text}"
+        for number, (title, text) in enumerate(sections)
+    )
+    return body + "\n"
+
+
+def _sources(mixture: Mixture, role: str) -> Iterable[str]:
+    yield "| data set | licence |"
+    yield "|---|---|"
+    for name, source in mixture.sources.items():
+        if source.role == role:
+            yield f"| `{name}` | {source.licence} |"
+
+
+def _table(tables: Tables) -> Iterable[str]:
+    """Yield one row a measure, one column a scorer, each mean with its 95 % interval."""
+    cells = {
+        (line["task"], line["measure"]): line["n"] for lines in tables.values() for line in lines
+    }
+    found = {
+        (scorer, line["task"], line["measure"]): line
+        for scorer, lines in tables.items()
+        for line in lines
+    }
+    yield "Retention is the share of evidence kept when the best spans fill 10 or 20 % of the"
+    yield "tokens; intervals are 95 % bootstrap over records."
+    yield ""
+    yield "| task | measure | " + " | ".join(tables) + " |"
+    yield "|---|---|" + "---|" * len(tables)
+    for task, measure in cells:
+        row = []
+        for scorer in tables:
+            line = found.get((scorer, task, measure))
+            row.append(
+                "–"
+                if line is None
+                else f"{line['mean']:.3f} [{line['low']:.3f}, {line['high']:.3f}] n={line['n']}"
+            )
+        yield f"| `{task}` | {measure} | " + " | ".join(row) + " |"
+
+
+def _calibration(manifest: Manifest) -> Iterable[str]:
+    points = ", ".join(f"`{name}` {value}" for name, value in manifest.operating_points.items())
+    yield f"Operating points (thresholds on the probability of evidence): {points}."
+    yield "Fitted to half of the development records, measured here on the other half."
+    yield ""
+    names = list(manifest.operating_points)
+    head = "".join(f" evidence recall, kept spans at `{name}` |" for name in names)
+    yield f"| data set | ECE | Brier skill |{head}"
+    yield "|---|---|---|" + "---|" * len(names)
+    for dataset, quality in manifest.training["calibration_on_other_half"].items():
+        cells = "".join(
+            f" {quality['recall'][name]:.3f}, {quality['kept'][name]:.3f} |" for name in names
+        )
+        yield f"| `{dataset}` | {quality['ece']:.3f} | {quality['brier_skill']:.3f} |{cells}"
