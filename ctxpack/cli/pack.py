@@ -75,6 +75,5 @@ def _progress(passages: Sequence[Passage]) -> Iterator[None]:
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        size = f"{len(passages):,} passages, {characters / 1e6:.1f} million characters"
-        progress.add_task(f"Packing {size}", total=None)
+        progress.add_task(f"Packing {characters / 1e6:.1f} million characters", total=None)
         yield
