@@ -25,6 +25,9 @@ SpanKind = Literal[
     "sentence", "heading", "list_lead", "list_item", "table_header", "table_row", "code"
 ]
 
+FRAME_KINDS: frozenset[SpanKind] = frozenset({"heading", "list_lead", "table_header"})
+"""Kinds of spans that say little alone and are kept for the spans that require them."""
+
 KEPT = -1
 """Value in `Selection.drop_of` of a span that is kept."""
 
@@ -186,11 +189,16 @@ class Selection:
         return np.repeat(np.arange(len(self.passages)), np.diff(self.first))
 
     @cached_property
-    def is_required(self) -> BoolArray:
-        """(n_spans,) bool, true where another span requires this one. Do not write to it."""
-        required = np.zeros(len(self.spans), dtype=np.bool_)
-        required[self.parents[self.parents >= 0]] = True
-        return required
+    def is_frame(self) -> BoolArray:
+        """(n_spans,) bool, true where a span only serves others. Do not write to it.
+
+        A heading, table header or list lead-in that others require is a frame; a list item with
+        items of its own is not.
+        """
+        frame = np.zeros(len(self.spans), dtype=np.bool_)
+        for number in np.unique(self.parents[self.parents >= 0]).tolist():
+            frame[number] = self.spans[number].kind in FRAME_KINDS
+        return frame
 
     def text_of(self, span: int) -> str:
         """Return the characters of a span, given its number."""
@@ -221,8 +229,8 @@ class Selection:
     ) -> Selection:
         """Return a selection without the spans in `mask` (n_spans,).
 
-        What requires a dropped span goes with it (reason ``required_dropped``), and so does a
-        required span that nothing kept requires any more (``orphaned``), unless it is pinned.
+        What requires a dropped span goes with it (reason ``required_dropped``), and so does a frame
+        that nothing kept requires any more (``orphaned``), unless it is pinned.
         Pinned spans are spared, and spans dropped before keep their record.
         """
         mask = mask & ~self.pinned
@@ -242,7 +250,7 @@ class Selection:
     def _orphans(self, kept: BoolArray) -> BoolArray:
         in_use = np.zeros(len(kept), dtype=np.bool_)
         in_use[self.parents[kept & (self.parents >= 0)]] = True
-        return kept & self.is_required & ~in_use & ~self.pinned
+        return kept & self.is_frame & ~in_use & ~self.pinned
 
     def restore(self, mask: BoolArray) -> Selection:
         """Return a selection in which `mask` (n_spans,) and what it requires is kept again."""

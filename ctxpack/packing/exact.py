@@ -22,16 +22,16 @@ def exact(problem: PackingProblem) -> BoolArray:
     require it, so that a kept span has what it requires. With `c` tokens left before span `i`::
 
         best(i, state, c) = max(best(end[i], dropped(state), c),
-                                gain[i] + best(i + 1, AFTER_KEPT, c - price(i, state)))
+                                utility[i] + best(i + 1, AFTER_KEPT, c - price(i, state)))
 
     where the price depends on the state by the passage's cost or a gap mark. O(n * budget) time,
     3 bytes for each span and token of the budget.
 
     Of masks with equal utility (as float64 sums from the last span to the first) the cheapest
     wins, and of those the one that keeps the earliest span in which they differ; spans without
-    gain are then left out, except where they fill a gap at no more than the cost of its mark. When
-    the forced spans alone cost more than the budget, the result is those, with cheap gaps filled
-    (see `forced_cost`).
+    utility are then left out, except where they fill a gap at no more than the cost of its mark.
+    When the forced spans alone cost more than the budget, the result is those, with cheap gaps
+    filled (see `forced_cost`).
     """
     # Keeping all that is allowed is worth the most, so the best mask never costs more than that.
     budget = min(problem.budget, cost_of(problem, problem.allowed))
@@ -65,15 +65,16 @@ def _solve(
     padded = np.full(2 * width, -np.inf)
     never, after = padded[:width], padded[width:]
     starts = (width - np.minimum(prices, width)).tolist()
-    end, gain, opens = problem.end.tolist(), problem.gain.tolist(), problem.opens.tolist()
+    end, opens = problem.end.tolist(), problem.opens.tolist()
+    utility = problem.utility.tolist()
     outer_end = np.where(problem.parent < 0, n, problem.end[problem.parent]).tolist()
     rows = {n: [np.zeros(width)] * 3}
     for span in range(n - 1, -1, -1):
         none_kept, after_gap, _ = [never] * 3 if problem.forced[span] else rows[end[span]]
         row = [none_kept, after_gap, after_gap]
         if problem.allowed[span]:
-            np.add(rows[span + 1][_AFTER_KEPT], gain[span], out=after)
-            is_better = np.greater_equal if gain[span] > 0 else np.greater
+            np.add(rows[span + 1][_AFTER_KEPT], utility[span], out=after)
+            is_better = np.greater_equal if utility[span] > 0 else np.greater
             for state in range(1 if opens[span] else 3):
                 kept = padded[starts[span][state] :][:width]
                 is_better(kept, row[state], out=keeps[span, state])

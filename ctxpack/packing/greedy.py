@@ -40,7 +40,7 @@ def greedy(problem: PackingProblem) -> BoolArray:
     too_dear = ~start & (problem.cost - problem.gap_cost > left)
     problem = replace(problem, excluded=problem.excluded | too_dear)
     chosen = _top_up(problem, _at_fitting_price(problem, start))
-    single = problem.gain[problem.allowed & ~start].max(initial=0.0)
+    single = problem.utility[problem.allowed & ~start].max(initial=0.0)
     if _utility(problem, chosen) - _utility(problem, start) < single:
         singly = _top_up(problem, start, by_density=False)
         return max(chosen, singly, key=lambda mask: _utility(problem, mask))
@@ -83,7 +83,7 @@ def _at_price(problem: PackingProblem, price: float) -> BoolArray:
     n = len(problem.cost)
     # A forced span's way past it leads to a value of -inf.
     skip = np.where(problem.forced, n + 1, problem.end).tolist()
-    worth = np.where(problem.allowed, problem.gain - price * problem.cost, -np.inf).tolist()
+    worth = np.where(problem.allowed, problem.utility - price * problem.cost, -np.inf).tolist()
     toll = (price * problem.passage_cost[problem.passage]).tolist()
     opens, mark = problem.opens.tolist(), price * problem.gap_cost
     none_kept = [0.0] * (n + 1) + [-np.inf]
@@ -124,10 +124,10 @@ def _top_up(problem: PackingProblem, mask: BoolArray, *, by_density: bool = True
     left = problem.budget - cost_of(problem, mask)
     ledger = Ledger(problem, mask)
     # As in `greedy`: the others cannot fit.
-    may_fit = problem.allowed & ~mask & (problem.gain > 0)
+    may_fit = problem.allowed & ~mask & (problem.utility > 0)
     may_fit &= problem.cost - problem.gap_cost <= left
     spans = np.flatnonzero(may_fit)
-    rank = problem.gain[spans]
+    rank = problem.utility[spans]
     if by_density:
         prices = [ledger.price(ledger.missing(span)) for span in spans.tolist()]
         rank = rank / np.maximum(prices, 1)
@@ -142,4 +142,4 @@ def _top_up(problem: PackingProblem, mask: BoolArray, *, by_density: bool = True
 
 
 def _utility(problem: PackingProblem, mask: BoolArray) -> float:
-    return float(problem.gain[mask].sum())
+    return float(problem.utility[mask].sum())

@@ -15,12 +15,12 @@ from ctxpack.selection import BoolArray, IntArray
 class PackingProblem:
     """Which spans to keep, given what each is worth and what each costs.
 
-    Spans are numbered in document order through several passages. A span that others require is a
-    *required span*: it is worth nothing alone, and is kept if and only if a span that requires it
-    is kept, or it is forced. An excluded span takes the spans that require it with it.
+    Spans are numbered in document order through several passages. A span is kept only with what it
+    requires. A *frame* is a span without utility that others require: it is kept if and only if one
+    of those is kept, or it is forced. An excluded span takes the spans that require it with it.
 
     Args:
-        utility: (n,) float64, finite, >= 0; ignored where the span is required by others.
+        utility: (n,) float64, finite, >= 0.
         cost: (n,) int64, >= 0, planned tokens.
         parent: (n,) int64, number of the earlier span that each span requires, -1 for none. All
             spans that require a span, directly or not, follow it without a break.
@@ -36,7 +36,6 @@ class PackingProblem:
         end: (n,) int64, one past the last span that requires each span, directly or not; the next
             span when there is none.
         allowed: (n,) bool, spans that are not excluded and require none that is.
-        gain: (n,) float64, `utility` without that of required spans.
         opens: (n,) bool, true for the first span of each passage.
 
     Raises:
@@ -54,7 +53,6 @@ class PackingProblem:
     budget: int
     end: IntArray = field(init=False, repr=False)
     allowed: BoolArray = field(init=False, repr=False)
-    gain: NDArray[np.float64] = field(init=False, repr=False)
     opens: BoolArray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -68,7 +66,6 @@ class PackingProblem:
             allowed[span : end[span]] = False
         object.__setattr__(self, "end", end)
         object.__setattr__(self, "allowed", allowed)
-        object.__setattr__(self, "gain", np.where(required, 0.0, self.utility))
         object.__setattr__(self, "opens", np.diff(self.passage, prepend=-1) > 0)
         _require(
             (self.passage[has_parent] == self.passage[self.parent[has_parent]]).all(),

@@ -50,8 +50,8 @@ class Call:
     def problem(self, selection: Selection, budget: int) -> PackingProblem:
         """Return the packing problem of the kept spans, with planned costs.
 
-        A span's utility is its score. Unscored spans are worth less the later they stand in the
-        output, so that a cut keeps the beginning.
+        A span's utility is its score, that of a frame 0. Unscored spans are worth less the later
+        they stand in the output, so that a cut keeps the beginning.
 
         Args:
             selection: spans that are not kept are excluded from the problem.
@@ -70,6 +70,7 @@ class Call:
             in_output = np.argsort(rank_of_passage[selection.passage_of], kind="stable")
             utility = np.empty(n_spans)
             utility[in_output] = np.linspace(1.0, 0.0, n_spans, endpoint=False)
+        utility[selection.is_frame] = 0.0
         return PackingProblem(
             utility=utility,
             cost=cost,

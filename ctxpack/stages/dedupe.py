@@ -33,8 +33,8 @@ class Dedupe(Stage):
     subject. Then what equals kept text of the better passage goes; a changed span never does.
 
     Other equal spans stay: what "it" or a table row means depends on the text before, and so a span
-    goes only with what it requires. White space around spans is not compared, nor, outside of code,
-    is that of near copies.
+    goes only with what it requires. A line break is equal to a space; white space around spans is
+    not compared, nor, outside of code, is that of near copies.
 
     The better passage has the higher passage score; before scoring, the higher retrieval score if
     every passage has one; at equal scores it is the earlier one.
@@ -92,7 +92,7 @@ class _Text:
     """A passage's text, and where its spans start and end without the white space around them."""
 
     def __init__(self, split: SplitPassage) -> None:
-        self.chars, self.spans = split.passage.text, split.spans
+        self.chars, self.spans = split.passage.text.replace("\n", " "), split.spans
         self.starts = [s.end - len(self.chars[s.start : s.end].lstrip()) for s in self.spans]
         self.ends = [s.start + len(self.chars[s.start : s.end].rstrip()) for s in self.spans]
 

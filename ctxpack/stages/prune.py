@@ -17,8 +17,8 @@ from ctxpack.stages.base import Call, Stage
 class Prune(Stage):
     """Keep the spans whose score reaches the threshold, with what they require.
 
-    A span that others require (heading, table header, list lead-in) is kept with one of those, and
-    not for a score of its own. Without scores, because the deadline passed, nothing is dropped.
+    A frame (a heading, table header or list lead-in that others require) is kept with one of those,
+    and not for a score of its own. Without scores, because the deadline passed, nothing is dropped.
 
     Args:
         threshold: least score, in [0, 1], or the name of one of the scorer's operating points;
@@ -70,7 +70,7 @@ class Prune(Stage):
         scores = selection.span_scores
         if scores is None:
             return selection
-        own = selection.kept & ~selection.is_required
+        own = selection.kept & ~selection.is_frame
         above = own & (scores >= threshold)
         wanted = self._with_window(selection, above) | _best(scores, own, self.min_evidence)
         wanted = selection.with_required(wanted & selection.kept)

@@ -24,7 +24,7 @@ class Select(Stage):
         unit: what is kept or dropped at a time: ``span``, the default, or ``passage``, which means
             all spans of it that are still kept.
         min_utility: drop units with a lower score, in [0, 1], even if the budget has room; 0, the
-            default, drops none. A span that others require is not judged by its own score.
+            default, drops none. A frame is not judged by its own score.
 
     Drops with reasons ``below_min_utility`` and ``over_budget``; never the latter without a budget.
     """
@@ -54,7 +54,7 @@ class Select(Stage):
         if selection.span_scores is None or selection.passage_scores is None:
             return np.zeros_like(selection.kept)
         if self.unit == "span":
-            return (selection.span_scores < self.min_utility) & ~selection.is_required
+            return (selection.span_scores < self.min_utility) & ~selection.is_frame
         low: BoolArray = selection.passage_scores < self.min_utility
         return low[selection.passage_of]
 

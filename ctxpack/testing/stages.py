@@ -71,11 +71,11 @@ class StageContract:
             assert drop.reason
 
     def test_leaves_nothing_orphaned(self, stage: Stage, before: Selection, call: Call) -> None:
-        """A kept span has what it requires, and a required span has one that requires it."""
+        """A kept span has what it requires, and a frame has one that requires it."""
         after = stage(before, call)
         needs = np.flatnonzero(after.kept & (after.parents >= 0))
         assert after.kept[after.parents[needs]].all()
-        lonely = set(np.flatnonzero(after.kept & after.is_required & before.kept).tolist())
+        lonely = set(np.flatnonzero(after.kept & after.is_frame & before.kept).tolist())
         assert lonely <= set(after.parents[needs].tolist())
 
     def test_is_deterministic(self, stage: Stage, before: Selection, call: Call) -> None:

@@ -79,8 +79,10 @@ def random_problem(seed: int, *, most_spans: int = 12, plain: bool = False) -> P
             excluded.add(span)
         elif rng.random() < 0.1:
             forced.update({span, *path[path.index(parent[span]) : -1]})
+    utility = rng.integers(0, 17, n) / 8
+    utility[[above for above in parent if above >= 0 and above % 2]] = 0.0
     return problem(
-        (rng.integers(0, 17, n) / 8).tolist(),
+        utility.tolist(),
         rng.integers(0, 9, n).tolist(),
         parent=parent,
         passage=passage,
@@ -123,15 +125,14 @@ def valid(packing: PackingProblem, masks: BoolArray) -> BoolArray:
         dependents = masks[:, packing.parent == span]
         if parent >= 0:
             good &= masks[:, parent] | ~masks[:, span]
-        if dependents.size and not packing.forced[span]:
+        if dependents.size and not packing.forced[span] and not packing.utility[span]:
             good &= dependents.any(axis=1) | ~masks[:, span]
     return good
 
 
 def utilities(packing: PackingProblem, masks: BoolArray) -> NDArray[np.float64]:
-    """Return the utilities of (m, n) masks, required spans left out."""
-    required = np.isin(np.arange(len(packing.cost)), packing.parent)
-    return np.where(masks & ~required, packing.utility, 0.0).sum(axis=1)
+    """Return the utilities of (m, n) masks."""
+    return np.where(masks, packing.utility, 0.0).sum(axis=1)
 
 
 def best_by_trying_all(packing: PackingProblem) -> tuple[float, int] | None:
@@ -251,10 +252,17 @@ def test_the_earlier_of_equals_wins(solve: Solver) -> None:
 
 
 @SOLVERS
-def test_a_required_span_is_worth_nothing(solve: Solver) -> None:
-    """A required span is left out, however useful it looks, when its dependent does not fit."""
-    packing = problem([9.0, 1.0, 0.1], [1, 9, 1], parent=[-1, 0, -1], budget=5)
+def test_a_frame_is_not_kept_alone(solve: Solver) -> None:
+    """A required span without utility is left out when its dependent does not fit."""
+    packing = problem([0.0, 1.0, 0.1], [1, 9, 1], parent=[-1, 0, -1], budget=5)
     assert kept(solve(packing)) == [2]
+
+
+@SOLVERS
+def test_a_required_span_with_utility_stands_alone(solve: Solver) -> None:
+    """A required span that is worth something is kept without those that require it."""
+    packing = problem([0.5, 1.0, 0.1], [1, 9, 1], parent=[-1, 0, -1], budget=5)
+    assert kept(solve(packing)) == [0, 2]
 
 
 @SOLVERS

@@ -73,10 +73,18 @@ def test_a_span_goes_with_what_it_requires(selection: Selection) -> None:
 
 
 def test_a_header_without_rows_is_dropped(selection: Selection) -> None:
-    """A required span that nothing kept requires any more is an orphan."""
+    """A frame that nothing kept requires any more is an orphan."""
     after = selection.drop(mask(1, 2), stage="s", reason="r")
     assert not after.kept[0]
     assert after.dropped()[0].reason == "orphaned"
+
+
+def test_a_list_item_stands_without_its_items() -> None:
+    """A required span that is no frame says something alone, so it stays."""
+    items = (Span(0, 4, "list_item"), Span(4, 8, "list_item", requires=0))
+    selection = Selection.of("q", [SplitPassage(Passage("- a\n- b\n"), items)])
+    after = selection.drop(np.array([False, True]), stage="s", reason="r")
+    assert after.kept.tolist() == [True, False]
 
 
 def test_pinned_spans_survive(selection: Selection) -> None:
