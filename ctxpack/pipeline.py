@@ -228,8 +228,13 @@ class Pipeline:
 
     def _run(self, selection: Selection, call: Call, run: Run) -> Selection:
         """Return the selection after the steps, or after those before an error or the deadline."""
-        steps: list[tuple[str, Step]] = [("split", self._split), ("query", _require_query)]
-        steps += [(stage.name, stage) for stage in self._recipe.steps]
+        steps: list[tuple[str, Step]] = [("split", self._split)]
+        if selection.query.strip():
+            steps += [(stage.name, stage) for stage in self._recipe.steps]
+        else:
+            run.error = f"`query` must hold more than white space, got {selection.query!r}"
+            if self._recipe.on_error == "raise":
+                raise InputError(run.error)
         for name, step in steps:
             if call.expired:
                 call.notes.append("deadline")
@@ -267,12 +272,6 @@ class Pipeline:
         selection = Selection.of("", [_unsplit(p) for p in known])
         selection = selection.drop(selection.kept, stage="batch", reason="error")
         return packed(fit(selection, call), call, Run(self._recipe.name, error=error))
-
-
-def _require_query(selection: Selection, call: Call) -> Selection:
-    if not selection.query.strip():
-        raise InputError(f"`query` must hold more than white space, got {selection.query!r}")
-    return selection
 
 
 def _unsplit(passage: Passage) -> SplitPassage:

@@ -60,7 +60,8 @@ class Render(BaseModel):
         template: text of one passage. ``{body}`` stands exactly once; ``{title}``, ``{id}`` and
             ``{metadata.KEY}`` are replaced by the passage's own. A line, or what stands beside the
             body on its line, is left out when every such field on it is empty.
-        separator: stands between passages.
+        separator: stands between passages; white space that it begins with is not repeated when the
+            passage before ends in it.
         gap: mark for text left out inside a passage; an empty string turns marks off.
         citations: start each passage with ``[1]``, ``[2]``, … in output order.
     """
@@ -181,7 +182,7 @@ class Renderer:
         tape, bodies = _Tape(), []
         for rank, index in enumerate(selection.kept_passages(), start=1):
             if rank > 1:
-                tape.add("separator", self.render.separator)
+                tape.add("separator", _missing(self.render.separator, tape.texts[-1]))
             self._write_head(tape, index, rank)
             body = len(tape.texts)
             self._write_body(tape, selection, index)
@@ -267,6 +268,12 @@ def _around_body(template: str) -> tuple[Lines, Lines]:
             part, fields = tail, fields[cut + 1 :]
         part.append(fields)
     return head, tail
+
+
+def _missing(separator: str, before: str) -> str:
+    """Return `separator` without the white space at its start in which `before` ends."""
+    blank = len(separator) - len(separator.lstrip())
+    return next(separator[n:] for n in range(blank, -1, -1) if before.endswith(separator[:n]))
 
 
 def _free_gap(mark: str, texts: Sequence[str]) -> str:

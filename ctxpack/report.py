@@ -132,7 +132,7 @@ def _stretches(text: str, kept: tuple[tuple[int, int], ...]) -> RenderableType:
 def _stages(packed: PackedContext) -> RenderableType:
     """Return milliseconds and kept spans after every step, one step a column."""
     report = packed.report
-    steps = [step for step in report["stages"] if step["name"] != "query"]  # a check only
+    steps = report["stages"]
     table = Table.grid(padding=(0, 2, 0, 0))
     spans, times = [Text("spans", "dim")], [Text("ms", "dim")]
     names = [Text("")]

@@ -116,8 +116,9 @@ def test_the_report_counts(make: Callable[..., Pipeline]) -> None:
     assert report["dropped"] == {"prune: below_threshold": 3}
     assert [stage["name"] for stage in report["stages"]] == [
         "split",
-        "query",
-        *["score", "prune", "select"],
+        "score",
+        "prune",
+        "select",
     ]
     assert report["token_counter"] == "approximate"
     assert report["details"] is None

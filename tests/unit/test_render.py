@@ -33,6 +33,17 @@ def test_title_body_separator() -> None:
     assert text(kept(0, 1, 2, 3, 4)) == "Alpha\nOne. Two.\nThree.\n\nFour. Five."
 
 
+@pytest.mark.parametrize(
+    ("end", "between"), [("", "\n\n"), ("\n", "\n"), ("\n\n", ""), ("\n\n\n", "")]
+)
+def test_a_separator_repeats_no_white_space(end: str, between: str) -> None:
+    """Blank lines at the end of a passage serve as the separator's."""
+    first = Passage("One." + end)
+    split = [SplitPassage(first, (Span(0, len(first.text)),)), SplitPassage(B, SPANS[1])]
+    written = Renderer(Render(), (first, B)).write(Selection.of("q", split))
+    assert written.text == first.text + between + B.text
+
+
 def test_nothing_kept_is_no_text() -> None:
     """An empty selection has neither separators nor titles."""
     assert text(kept()) == ""
