@@ -43,7 +43,8 @@ class Dedupe(Stage):
         threshold: least similarity of near copies, in (0, 1]: twice the words that both have
             equally often, over the different words of both (Dice 1945, "Measures of the amount of
             ecologic association between species"). Default 0.9; 1 takes the same words only.
-        min_chars: least length of an overlap, 1 or more; default 40. Whole copies may be shorter.
+        min_chars: least length of an overlap, in characters, 1 or more; default 40. A copy, which
+            is a near copy too, may be shorter.
 
     Drops with reason ``duplicate`` and the passage that keeps the text.
     """
@@ -100,9 +101,8 @@ class _Text:
         """Return the spans in the stretch that lies over equal text when moved by `shift`."""
         start = max(self.starts[0], other.starts[0] - shift)
         end = min(self.ends[-1], other.ends[-1] - shift)
-        whole = self.ends[-1] - self.starts[0] == other.ends[-1] - other.starts[0] == end - start
         equal = self.chars[start:end] == other.chars[start + shift : end + shift]
-        if not equal or (end - start < min_chars and not whole):
+        if not equal or end - start < min_chars:
             return {}
         return {
             span: range(

@@ -73,7 +73,7 @@ class Prune(Stage):
         own = selection.kept & ~selection.is_frame
         above = own & (scores >= threshold)
         wanted = self._with_window(selection, above) | _best(scores, own, self.min_evidence)
-        wanted = selection.with_required(wanted & selection.kept)
+        wanted = selection.with_required(wanted)
         return selection.drop(~wanted, stage=self.name, reason="below_threshold")
 
     def _threshold_of(self, scorer: Scorer) -> float:

@@ -66,7 +66,7 @@ def _by_passage(problem: PackingProblem, selection: Selection) -> PackingProblem
     """
     n_passages = len(selection.passages)
     cost, utility = np.zeros(n_passages, dtype=np.int64), np.zeros(n_passages)
-    pinned, alive = np.zeros(n_passages, dtype=np.bool_), np.zeros(n_passages, dtype=np.bool_)
+    forced = np.zeros(n_passages, dtype=np.bool_)
     kept = np.flatnonzero(selection.kept)
     owner = selection.passage_of[kept]
     np.add.at(cost, owner, problem.cost[kept])
@@ -74,14 +74,13 @@ def _by_passage(problem: PackingProblem, selection: Selection) -> PackingProblem
     np.maximum.at(utility, owner, problem.utility[kept])
     if selection.passage_scores is not None:
         utility = selection.passage_scores.astype(np.float64)
-    alive[owner] = True
-    pinned[selection.passage_of[selection.pinned]] = True
+    forced[selection.passage_of[selection.pinned]] = True
     return replace(
         problem,
         utility=utility,
         cost=cost,
         parent=np.full(n_passages, -1, dtype=np.int64),
         passage=np.arange(n_passages),
-        forced=pinned & alive,
-        excluded=~alive,
+        forced=forced,
+        excluded=np.zeros_like(forced),
     )
