@@ -48,7 +48,8 @@ class Layout(Protocol):
         """Return what the model will read.
 
         Args:
-            bodies: (passage index, body) of each kept passage, in output order.
+            bodies: (passage index, body) of each kept passage, in output order. Plans are made with
+                none, and with one passage twice.
         """
         ...
 
@@ -158,8 +159,12 @@ class Renderer:
         return unmarked
 
     def separator_cost(self, count: Callable[[str], int]) -> int:
-        """Return the tokens of a separator; 0 when a layout joins, whose separator is not known."""
-        return count(self.render.separator) if self.layout is None else 0
+        """Return what the frames of all passages together cost too much, for planning.
+
+        That is a separator, which the first passage does not have. A layout may write text that
+        belongs to no passage; then it is less than nothing.
+        """
+        return count(self.render.separator) if self.layout is None else -count(self.layout.join([]))
 
     def frame_cost(self, passage_index: int, count: Callable[[str], int]) -> int:
         """Return what one more passage costs beside its body, its separator included, for planning.
@@ -169,8 +174,9 @@ class Renderer:
             count: tokens of a text.
         """
         if self.layout is not None:
-            one, two = ([(passage_index, "x")] * n for n in (1, 2))
-            return max(0, count(self.layout.join(two)) - count(self.layout.join(one)) - count("x"))
+            bodies = [(passage_index, "x")] * 2
+            none, one, two = (count(self.layout.join(bodies[:n])) for n in range(3))
+            return max(0, max(one - none, two - one) - count("x"))
         tape = _Tape()
         tape.add("separator", self.render.separator)
         self._write_head(tape, passage_index, passage_index + 1)

@@ -81,7 +81,7 @@ class Call:
             forced=selection.pinned,
             excluded=~selection.kept,
             # Every passage's cost holds a separator, but the first one in the output has none.
-            budget=budget + self.renderer.separator_cost(self.counter.count),
+            budget=max(0, budget + self.renderer.separator_cost(self.counter.count)),
         )
 
 

@@ -122,6 +122,19 @@ def test_the_frame_of_a_passage_is_what_it_adds() -> None:
     assert Renderer(Render(), (A, B), Numbered()).frame_cost(0, len) == len(" / 0: ")
 
 
+class Framed(Numbered):
+    """A layout that writes something around the passages."""
+
+    def join(self, bodies: Sequence[tuple[int, str]]) -> str:
+        return f"<{super().join(bodies)}>"
+
+
+def test_the_frame_around_all_passages_is_no_passages() -> None:
+    """What a layout writes in any case is taken off the budget, and costs no passage."""
+    assert Renderer(Render(), (A, B), Framed()).separator_cost(len) == -len("<>")
+    assert Renderer(Render(), (A, B), Framed()).frame_cost(0, len) == len(" / 0: ")
+
+
 @pytest.mark.parametrize(
     ("template", "rule"),
     [
