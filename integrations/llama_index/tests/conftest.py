@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from llama_index.core import MockEmbedding, VectorStoreIndex
 from llama_index.core.retrievers import BaseRetriever
@@ -16,6 +18,12 @@ FERRY = (
     " Bicycles travel free. Dogs must be on a lead."
 )
 TOWER = "The clock tower was opened in 1911. It holds four bells. Visitors may climb it on Sundays."
+
+
+@pytest.fixture(autouse=True)
+def no_event_loop() -> None:
+    """Keep the framework's sync calls from making an event loop that nobody closes."""
+    asyncio.set_event_loop(None)
 
 
 @pytest.fixture

@@ -2,48 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from llama_index.core import instrumentation
-from llama_index.core.bridge.pydantic import Field, PrivateAttr
+from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
+from llama_index.core.callbacks import CBEventType, EventPayload
+from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
+from llama_index.core.memory import BaseMemory
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
-from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle, TextNode
+from llama_index.core.schema import NodeWithScore, QueryBundle
+from llama_index.postprocessor.ctxpack.nodes import (
+    KEY,
+    SynthesizerLayout,
+    passage_of,
+    scored_nodes_of,
+    text_of,
+)
+from llama_index.postprocessor.ctxpack.settings import (
+    Counter,
+    QueryFrom,
+    RecipeSource,
+    WholePickle,
+    pipeline_of,
+)
 
-from ctxpack import PackedContext, PackedPassage, Passage, Pipeline
-
-KEY = "ctxpack"
-"""The one metadata key that ctxpack adds; no language or embedding model sees it."""
+from ctxpack import PackedContext, Passage, Pipeline, errors
 
 dispatcher = instrumentation.get_dispatcher(__name__)  # type: ignore[attr-defined]
 
 
-class CtxPackPostprocessor(BaseNodePostprocessor):
+class CtxPackPostprocessor(WholePickle, BaseNodePostprocessor):
     """Compresses retrieved nodes to what answers the query, verbatim, inside a token budget.
 
-    The nodes that come out are copies: the same id, metadata and relationships, the text cut to
-    the kept sentences, the relevance in [0, 1] as score, and offsets and scores under the metadata
-    key ``ctxpack``. The budget holds for the nodes' content with the metadata that the model sees,
-    joined by the response synthesiser's blank line. Nodes that are not text pass through.
+    The nodes that come out are copies with id, metadata and relationships as they were, the text
+    cut to the kept sentences and the relevance in [0, 1] as score. Offsets are those of the kept
+    text in the source when it is one slice, else None. Below the metadata key ``ctxpack``, which no
+    model sees, stands a dict with:
+
+    - ``spans``: ``[start, end]`` of every kept stretch, in the text that came in;
+    - ``score``, and ``retrieval_score``: the score that came in;
+    - ``dropped``: characters left out, by ``stage: reason``;
+    - ``reasons``: codes that say why the call was cut short, [] for a plain result;
+    - ``earlier``: what stood below ``ctxpack`` before, if anything did.
+
+    Image nodes, index nodes and others that are not text alone come out untouched, after the text.
+    The budget holds for everything that the model reads: the nodes' content with the metadata that
+    it sees, as a response synthesiser joins it. When untouched nodes alone have more, no text is
+    kept.
+
+    Every call emits the framework's events of a reranker; the end has the pipeline's report, and
+    under ``nodes_untouched`` the number of such nodes, as its tag ``ctxpack``.
 
     Args:
-        recipe: a shipped recipe's name, a YAML file's path, or its data.
+        recipe: a shipped recipe's name, a YAML file's path, its data, or a `Pipeline`. What it says
+            under ``on_error`` holds for a missing query too.
         budget: most tokens of the joined nodes; None for the recipe's own.
-        token_counter: a counter's name such as ``tiktoken:cl100k_base``; None for the recipe's own.
+        token_counter: what `Pipeline.from_recipe` takes; None for the recipe's own.
         title_key: metadata key of a node's title, which the scorer reads; None for no title.
+        query_from: makes the query of the message and the chat history before it; None for the
+            message alone. For engines that do not condense the two into one themselves.
+        memory: of the chat engine, where `query_from` finds the history; None for no history.
     """
 
-    recipe: str | dict[str, Any] = Field(default="balanced")
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    recipe: RecipeSource = Field(default="balanced", frozen=True)
     budget: int | None = Field(default=None, ge=0)
-    token_counter: str | None = Field(default=None)
+    token_counter: Counter = Field(default=None, frozen=True)
     title_key: str | None = Field(default="title")
+    query_from: QueryFrom = None
+    memory: BaseMemory | None = Field(default=None, exclude=True)
 
     _pipeline: Pipeline = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
-        """Check the recipe now, so that a mistake shows before the first call."""
+        """Read the settings now, so that a mistake shows before the first call."""
         super().model_post_init(context)
-        self._pipeline = Pipeline.from_recipe(self.recipe, token_counter=self.token_counter)
+        if self.memory is not None and self.query_from is None:
+            raise ValueError("`memory` is read by `query_from` only, which is None")
+        self._pipeline = pipeline_of(self.recipe, self.token_counter)
 
     @classmethod
     def class_name(cls) -> str:
@@ -53,113 +93,80 @@ class CtxPackPostprocessor(BaseNodePostprocessor):
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
-        texts = [node for node in nodes if _is_text(node)]
-        if not texts:
-            return nodes
-        packed = self._pipeline.compress(
-            _query(query_bundle),
-            self._passages(texts),
-            budget=self.budget,
-            layout=_SynthesizerLayout(texts),
-        )
-        return _nodes(packed, texts, nodes)
+        call = _Call(nodes, self.title_key)
+        if not call.texts:
+            return list(nodes)
+        query = self._query(query_bundle, [] if self.memory is None else self.memory.get_all())
+        with self._reranking(query, nodes) as end:
+            packed = self._pipeline.compress(
+                query, call.passages, budget=self.budget, layout=call.layout
+            )
+            return end(call, packed)
 
     # The framework decorates overrides of abstract methods only, and this one is not abstract.
     @dispatcher.span
     async def _apostprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
-        texts = [node for node in nodes if _is_text(node)]
-        if not texts:
-            return nodes
-        packed = await self._pipeline.acompress(
-            _query(query_bundle),
-            self._passages(texts),
-            budget=self.budget,
-            layout=_SynthesizerLayout(texts),
-        )
-        return _nodes(packed, texts, nodes)
-
-    def _passages(self, texts: Sequence[NodeWithScore]) -> list[Passage]:
-        return [
-            Passage(
-                scored.text,
-                id=scored.node_id,
-                title=_text(scored.metadata.get(self.title_key or "")),
-                score=scored.score,
-                metadata=scored.metadata,
+        call = _Call(nodes, self.title_key)
+        if not call.texts:
+            return list(nodes)
+        history = [] if self.memory is None else await self.memory.aget_all()
+        query = self._query(query_bundle, history)
+        with self._reranking(query, nodes) as end:
+            packed = await self._pipeline.acompress(
+                query, call.passages, budget=self.budget, layout=call.layout
             )
-            for scored in texts
-        ]
+            return end(call, packed)
 
+    def _query(self, query_bundle: QueryBundle | None, history: Sequence[ChatMessage]) -> str:
+        if query_bundle is not None:
+            message = query_bundle.query_str
+            return message if self.query_from is None else self.query_from(message, history)
+        if self._pipeline.recipe.on_error == "raise":
+            raise errors.InputError(
+                f"{self.class_name()} needs a query: pass `query_bundle` or `query_str`"
+            )
+        return ""  # The pipeline passes on what fits, and reports that there is no query.
 
-class _SynthesizerLayout:
-    """Joins bodies as a response synthesiser joins nodes."""
-
-    def __init__(self, texts: Sequence[NodeWithScore]) -> None:
-        self._texts = texts
-
-    def join(self, bodies: Sequence[tuple[int, str]]) -> str:
-        contents = [
-            self._texts[index].node.model_copy(update={"text": body}).get_content(MetadataMode.LLM)
-            for index, body in bodies
-        ]
-        return "\n\n".join(content.strip() for content in contents if content.strip())
-
-
-def _is_text(scored: NodeWithScore) -> bool:
-    """Return whether a node is plain text; its subclasses refer to images or other indices."""
-    return type(scored.node) is TextNode
-
-
-def _query(query_bundle: QueryBundle | None) -> str:
-    if query_bundle is None:
-        raise ValueError("CtxPackPostprocessor needs a query: pass `query_bundle` or `query_str`")
-    return query_bundle.query_str
-
-
-def _nodes(
-    packed: PackedContext, texts: Sequence[NodeWithScore], nodes: Sequence[NodeWithScore]
-) -> list[NodeWithScore]:
-    """Return a copy of each text node of which something is kept, then the other nodes."""
-    result = [_copy(texts[kept.passage_index], kept) for kept in packed.passages]
-    return result + [scored for scored in nodes if not _is_text(scored)]
-
-
-def _copy(scored: NodeWithScore, kept: PackedPassage) -> NodeWithScore:
-    node = scored.node
-    assert isinstance(node, TextNode)
-    extra = {
-        "spans": [list(span) for span in kept.spans],
-        "score": kept.score,
-        "retrieval_score": kept.retrieval_score,
-    }
-    start, end = _offsets(node, kept.spans)
-    copy = node.model_copy(
-        update={
-            "text": kept.text,
-            "metadata": {**node.metadata, KEY: extra},
-            "relationships": dict(node.relationships),
-            "excluded_llm_metadata_keys": _with_key(node.excluded_llm_metadata_keys),
-            "excluded_embed_metadata_keys": _with_key(node.excluded_embed_metadata_keys),
-            "start_char_idx": start,
-            "end_char_idx": end,
+    @contextmanager
+    def _reranking(
+        self, query: str, nodes: list[NodeWithScore]
+    ) -> Iterator[Callable[[_Call, PackedContext], list[NodeWithScore]]]:
+        """Emit the framework's events around a call; what is yielded makes and reports the end."""
+        model, n_nodes = f"ctxpack/{self._pipeline.recipe.name}", len(nodes)
+        payload: dict[str, Any] = {
+            EventPayload.NODES: nodes,
+            EventPayload.MODEL_NAME: model,
+            EventPayload.QUERY_STR: query,
+            EventPayload.TOP_K: n_nodes,
         }
-    )
-    return NodeWithScore(node=copy, score=scored.score if kept.score is None else kept.score)
+        dispatcher.event(
+            ReRankStartEvent(query=query, nodes=nodes, top_n=n_nodes, model_name=model)
+        )
+        with self.callback_manager.event(CBEventType.RERANKING, payload=payload) as event:
+
+            def end(call: _Call, packed: PackedContext) -> list[NodeWithScore]:
+                kept = scored_nodes_of(packed, call.texts) + call.others
+                report = {**packed.report, "nodes_untouched": len(call.others)}
+                event.on_end(
+                    {EventPayload.NODES: kept, EventPayload.ADDITIONAL_KWARGS: {KEY: report}}
+                )
+                dispatcher.event(ReRankEndEvent(nodes=kept, tags={KEY: report}))
+                return kept
+
+            yield end
 
 
-def _offsets(node: TextNode, spans: tuple[tuple[int, int], ...]) -> tuple[int | None, int | None]:
-    """Return the offsets of the kept text in the source, None twice unless it is one slice."""
-    if node.start_char_idx is None or len(spans) != 1:
-        return None, None
-    start, end = spans[0]
-    return node.start_char_idx + start, node.start_char_idx + end
+class _Call:
+    """The nodes of one call, as the pipeline takes them."""
 
-
-def _with_key(keys: Sequence[str]) -> list[str]:
-    return [*keys, *([] if KEY in keys else [KEY])]
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+    def __init__(self, nodes: Sequence[NodeWithScore], title_key: str | None) -> None:
+        self.texts = [scored for scored in nodes if text_of(scored.node) is not None]
+        self.others = [scored for scored in nodes if text_of(scored.node) is None]
+        self.passages: list[Passage] = [
+            passage_of(scored.node, title_key, scored.score) for scored in self.texts
+        ]
+        self.layout = SynthesizerLayout(
+            [scored.node for scored in self.texts], [scored.node for scored in self.others]
+        )

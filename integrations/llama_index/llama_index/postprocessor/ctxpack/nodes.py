@@ -1,0 +1,140 @@
+"""Nodes to passages, and what is kept of them back to nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from llama_index.core.schema import (
+    BaseNode,
+    ImageNode,
+    IndexNode,
+    MediaResource,
+    MetadataMode,
+    Node,
+    NodeWithScore,
+    TextNode,
+)
+
+from ctxpack import PackedContext, Passage
+
+KEY = "ctxpack"
+"""The one metadata key that ctxpack adds; no language or embedding model sees it."""
+
+
+class SynthesizerLayout:
+    """Joins bodies as a response synthesiser joins nodes.
+
+    Args:
+        nodes: those that the bodies are of.
+        others: nodes that the model reads after them, whatever is kept.
+    """
+
+    def __init__(self, nodes: Sequence[BaseNode], others: Iterable[BaseNode] = ()) -> None:
+        # Planning asks for the same contents again and again.
+        self._content = cache(lambda index, body: _content(with_text(nodes[index], body)))
+        self._others = [_content(node) for node in others]
+
+    def join(self, bodies: Sequence[tuple[int, str]]) -> str:
+        """Return the context that the synthesiser puts into its prompt."""
+        contents = [self._content(index, body) for index, body in bodies] + self._others
+        return "\n\n".join(content for content in contents if content)
+
+
+def text_of(node: BaseNode) -> str | None:
+    """Return the text of a node that is nothing but text; None for images, indices and the like."""
+    if isinstance(node, TextNode):
+        return None if isinstance(node, ImageNode | IndexNode) else node.text
+    if not isinstance(node, Node):
+        return None
+    if node.image_resource or node.audio_resource or node.video_resource:
+        return None
+    return (node.text_resource.text or "") if node.text_resource else ""
+
+
+def with_text(node: BaseNode, text: str, record: Mapping[str, Any] | None = None) -> BaseNode:
+    """Return a copy of a text node with another text, and with `record` below `KEY`.
+
+    No model sees what stands below `KEY`. The copy shares no container with the node.
+    """
+    update: dict[str, Any] = {
+        "metadata": {**node.metadata, **({} if record is None else {KEY: dict(record)})},
+        "relationships": dict(node.relationships),
+        "excluded_llm_metadata_keys": _with_key(node.excluded_llm_metadata_keys),
+        "excluded_embed_metadata_keys": _with_key(node.excluded_embed_metadata_keys),
+    }
+    if isinstance(node, TextNode):
+        update["text"] = text
+    elif isinstance(node, Node):
+        resource = node.text_resource or MediaResource()
+        update["text_resource"] = resource.model_copy(update={"text": text})
+    return node.model_copy(update=update)
+
+
+def passage_of(node: BaseNode, title_key: str | None, score: float | None = None) -> Passage:
+    """Return the passage of a text node."""
+    title = None if title_key is None else node.metadata.get(title_key)
+    return Passage(
+        text_of(node) or "",
+        id=node.node_id,
+        title=title if isinstance(title, str) else None,
+        score=score,
+        metadata=node.metadata,
+    )
+
+
+def nodes_of(packed: PackedContext, nodes: Sequence[BaseNode]) -> list[BaseNode]:
+    """Return copies of the nodes of which something is kept, in output order.
+
+    Text is cut to what is kept; the record of it stands below `KEY` in the metadata.
+    """
+    dropped: dict[int, dict[str, int]] = {}
+    for drop in packed.dropped:
+        counts = dropped.setdefault(drop.passage_index, {})
+        why = f"{drop.stage}: {drop.reason}"
+        counts[why] = counts.get(why, 0) + drop.end - drop.start
+    result = []
+    for kept in packed.passages:
+        record = {
+            "spans": [list(span) for span in kept.spans],
+            "score": kept.score,
+            "retrieval_score": kept.retrieval_score,
+            "dropped": dropped.get(kept.passage_index, {}),
+            "reasons": list(packed.report["reasons"]),
+        }
+        node = nodes[kept.passage_index]
+        if KEY in node.metadata:
+            record["earlier"] = node.metadata[KEY]
+        copy = with_text(node, kept.text, record)
+        place(copy, node, kept.spans)
+        result.append(copy)
+    return result
+
+
+def scored_nodes_of(packed: PackedContext, nodes: Sequence[NodeWithScore]) -> list[NodeWithScore]:
+    """Return what `nodes_of` returns, each with its relevance, or its own score without one."""
+    copies = nodes_of(packed, [scored.node for scored in nodes])
+    return [
+        NodeWithScore(
+            node=copy, score=nodes[kept.passage_index].score if kept.score is None else kept.score
+        )
+        for copy, kept in zip(copies, packed.passages, strict=True)
+    ]
+
+
+def place(copy: BaseNode, node: BaseNode, spans: Sequence[tuple[int, int]]) -> None:
+    """Set the offsets of a copy that holds `spans` of a node: unknown unless they are one slice."""
+    if isinstance(copy, TextNode) and isinstance(node, TextNode):
+        copy.start_char_idx = copy.end_char_idx = None
+        if node.start_char_idx is not None and len(spans) == 1:
+            copy.start_char_idx = node.start_char_idx + spans[0][0]
+            copy.end_char_idx = node.start_char_idx + spans[0][1]
+
+
+def _content(node: BaseNode) -> str:
+    return node.get_content(MetadataMode.LLM).strip()
+
+
+def _with_key(keys: Sequence[str]) -> list[str]:
+    return [*keys, *([] if KEY in keys else [KEY])]

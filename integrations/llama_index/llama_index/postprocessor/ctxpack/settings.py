@@ -1,0 +1,81 @@
+"""The settings that the classes share, and how each is written as data."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.bridge.pydantic import PlainSerializer
+from llama_index.core.schema import BaseComponent
+
+from ctxpack import Pipeline
+
+
+def _recipe_data(recipe: Any) -> dict[str, Any]:
+    pipeline = pipeline_of(recipe)
+    data = pipeline.recipe.to_data()
+    again = Pipeline.from_recipe(data)
+    if pipeline.scorer != again.scorer or pipeline.token_counter.name != again.token_counter.name:
+        raise ValueError(
+            "`recipe`: only a scorer and a token counter that a recipe can name can be written as"
+            f" data, got {pipeline.scorer!r} and {pipeline.token_counter!r}"
+        )
+    return data
+
+
+def _counter_data(token_counter: Any) -> str | None:
+    if token_counter is None or isinstance(token_counter, str):
+        return token_counter
+    raise ValueError(f"`token_counter`: only a name can be written as data, got {token_counter!r}")
+
+
+def _query_from_data(query_from: object) -> None:
+    if query_from is not None:
+        raise ValueError(f"`query_from`: a function cannot be written as data, got {query_from!r}")
+
+
+RecipeSource = Annotated[str | Path | dict[str, Any] | Pipeline, PlainSerializer(_recipe_data)]
+"""A shipped recipe's name, a YAML file's path, its data, or a `Pipeline`; written as data."""
+
+Counter = Annotated[Any, PlainSerializer(_counter_data)]
+"""What `Pipeline.from_recipe` takes as token counter; a name is data."""
+
+QueryFrom = Annotated[
+    Callable[[str, Sequence[ChatMessage]], str] | None, PlainSerializer(_query_from_data)
+]
+"""Makes a query of a message and the chat history before it; only None is data."""
+
+
+def pipeline_of(recipe: str | Path | dict[str, Any] | Pipeline, counter: Any = None) -> Pipeline:
+    """Return the pipeline that the settings describe; a `Pipeline` without a new counter is it.
+
+    Raises:
+        RecipeError: the recipe or the counter breaks a rule.
+    """
+    if not isinstance(recipe, Pipeline):
+        return Pipeline.from_recipe(recipe, token_counter=counter)
+    if counter is None:
+        return recipe
+    return Pipeline.from_recipe(recipe.recipe, scorer=recipe.scorer, token_counter=counter)
+
+
+class WholePickle(BaseComponent):
+    """Base of components that refuse to be pickled without one of their settings.
+
+    The framework leaves out what cannot be pickled and logs it: the copy would do something else.
+    """
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state; what the framework puts into a component may be left out of it.
+
+        Raises:
+            PicklingError: a setting cannot be pickled.
+        """
+        state = super().__getstate__()
+        missing = type(self).model_fields.keys() - state["__dict__"].keys() - {"callback_manager"}
+        if missing:
+            raise pickle.PicklingError(f"{self.class_name()}: cannot pickle {sorted(missing)}")
+        return state
