@@ -20,9 +20,9 @@ class Rerank(Stage):
 
     Args:
         top_k: most passages to keep, 1 or more; None, the default, for all.
-        min_score: drop passages with a lower score, in [0, 1]; 0, the default, drops none.
+        threshold: drop passages with a lower score, in [0, 1]; 0, the default, drops none.
 
-    Drops with reasons ``below_min_score`` and, of what is left, ``below_top_k``.
+    Drops with reasons ``below_threshold`` and, of what is left, ``below_top_k``.
     """
 
     name: ClassVar[str] = "rerank"
@@ -30,7 +30,7 @@ class Rerank(Stage):
     needs_scores: ClassVar[bool] = True
 
     top_k: int | None = Field(default=None, ge=1)
-    min_score: float = Field(default=0.0, ge=0, le=1)
+    threshold: float = Field(default=0.0, ge=0, le=1)
 
     def _apply(self, selection: Selection, call: Call) -> Selection:
         scores = selection.passage_scores
@@ -40,10 +40,10 @@ class Rerank(Stage):
         order = order[np.argsort(-scores[order], kind="stable")]
         selection = selection.reorder(order.tolist())
         ranked = selection.kept_passages()
-        low = scores < self.min_score
+        low = scores < self.threshold
         beyond = np.zeros_like(low)
         if self.top_k is not None:
             beyond[list(ranked[self.top_k :])] = True
         owner = selection.passage_of
-        selection = selection.drop(low[owner], stage=self.name, reason="below_min_score")
+        selection = selection.drop(low[owner], stage=self.name, reason="below_threshold")
         return selection.drop(beyond[owner], stage=self.name, reason="below_top_k")

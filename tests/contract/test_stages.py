@@ -9,7 +9,7 @@ from ctxpack.stages.base import Stage
 from ctxpack.testing import StageContract
 
 VARIANTS = {
-    "rerank": [{"top_k": 1}, {"min_score": 0.5}],
+    "rerank": [{"top_k": 1}, {"threshold": 0.5}],
     "prune": [{"threshold": 0.9, "window": 1}, {"threshold": 1.0, "min_evidence": 2}],
     "select": [{"unit": "passage"}, {"min_utility": 0.3}],
     "order": [{"by": "score"}, {"by": "edges"}],

@@ -20,7 +20,7 @@ STAGES = [
     Dedupe(threshold=0.5, min_chars=1),
     Score(),
     Rerank(),
-    Rerank(top_k=1, min_score=0.2),
+    Rerank(top_k=1, threshold=0.2),
     Prune(),
     Prune(threshold=0.9, window=1, min_evidence=2, pins=("b.", "é"), pin_kinds=("code",)),
     Select(),

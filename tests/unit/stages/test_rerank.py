@@ -30,12 +30,12 @@ def test_keeps_the_best(make, call_for) -> None:
 
 
 def test_drops_low_scores(make, call_for) -> None:
-    """A passage below `min_score` goes, also when it is beyond `top_k`; one on it stays."""
+    """A passage below `threshold` goes, also when it is beyond `top_k`; one on it stays."""
     selection = make("A. ", "B. ", "C. ", scores=[[0.2], [0.3], [0.1]])
-    after = Rerank(top_k=2, min_score=0.3)(selection, call_for(selection))
+    after = Rerank(top_k=2, threshold=0.3)(selection, call_for(selection))
     assert [drop[0::4] for drop in after.dropped()] == [
-        (0, "below_min_score"),
-        (2, "below_min_score"),
+        (0, "below_threshold"),
+        (2, "below_threshold"),
     ]
 
 
@@ -57,8 +57,8 @@ def test_leaves_the_retrieval_score_alone(make, call_for) -> None:
     assert [passage.score for passage in after.passages] == [9, 1]
 
 
-@pytest.mark.parametrize("options", [{"top_k": 0}, {"top_k": 2.0}, {"min_score": 1.1}, {"top": 3}])
+@pytest.mark.parametrize("options", [{"top_k": 0}, {"top_k": 2.0}, {"threshold": 1.1}, {"top": 3}])
 def test_refuses_wrong_options(options) -> None:
-    """`top_k` is a whole number above 0, `min_score` in [0, 1], and there is no other option."""
+    """`top_k` is a whole number above 0, `threshold` in [0, 1], and there is no other option."""
     with pytest.raises(ValidationError):
         Rerank(**options)
