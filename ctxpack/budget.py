@@ -61,7 +61,8 @@ def _cut(selection: Selection, call: Call, budget: int, saving: int) -> Selectio
             need = call.counter.count(call.renderer.write(selection).text)
             raise BudgetError(f"`budget` is {budget} but the pinned spans need {need} tokens")
         call.notes.append("pins_dropped")
-        return selection.unpin()
+        selection = selection.unpin()
+        kept = shed(call.problem(selection, budget), selection.kept, saving)
     return selection.drop(~kept, stage=STAGE, reason="over_budget")
 
 
@@ -80,7 +81,7 @@ def fill_gaps(selection: Selection, call: Call) -> Selection:
         start, end = selection.spans[before].end, selection.spans[after].start
         if 0 < end - start <= 16 * mark and _may_fill(selection, before + 1, after):
             passage = selection.passages[int(selection.passage_of[before])]
-            fillers[before + 1 : after] = count(passage.text[start:end]) <= mark
+            fillers[before + 1 : after] = count(passage.text[start:end].rstrip(" ")) <= mark
     return selection.restore(fillers) if fillers.any() else selection
 
 

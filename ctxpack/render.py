@@ -150,7 +150,7 @@ class Renderer:
     @property
     def gap_text(self) -> str:
         """A gap mark as it stands in running text, for planning; '' when marks are off."""
-        return f" {self.gap} " if self.gap else ""
+        return f" {self.gap}" if self.gap else ""
 
     def without_gaps(self) -> Renderer:
         """Return a renderer that leaves text out without a mark."""

@@ -59,7 +59,9 @@ class Call:
         """
         n_spans, kept = len(selection.spans), np.flatnonzero(selection.kept).tolist()
         cost = np.zeros(n_spans, dtype=np.int64)
-        cost[kept] = self.counter.count_many([selection.text_of(number) for number in kept])
+        # A space at the end joins the word after it, and costs nothing of its own.
+        texts = [selection.text_of(number).rstrip(" ") for number in kept]
+        cost[kept] = self.counter.count_many(texts)
         passage_cost = np.zeros(len(selection.passages), dtype=np.int64)
         for index in selection.kept_passages():
             passage_cost[index] = self.renderer.frame_cost(index, self.counter.count)
