@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 
 import pytest
 from llama_index.core import MockEmbedding, VectorStoreIndex
+from llama_index.core.embeddings.utils import resolve_embed_model
 from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import NodeRelationship, NodeWithScore, RelatedNodeInfo, TextNode
+
+with warnings.catch_warnings():
+    # The framework imports a deprecated package on first use, where that is installed.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    resolve_embed_model(MockEmbedding(embed_dim=8))
 
 BRIDGE = (
     "The harbour bridge carries six lanes of traffic. The harbour bridge was opened in 1932."

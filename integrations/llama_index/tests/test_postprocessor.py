@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
-import pickle
 
 import pytest
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
-from llama_index.core.schema import ImageNode, IndexNode, MetadataMode, NodeWithScore, TextNode
+from llama_index.core.schema import MetadataMode, NodeWithScore, TextNode
 from llama_index.postprocessor.ctxpack import CtxPackPostprocessor
 
 from ctxpack import Pipeline
@@ -102,6 +101,15 @@ def test_unknown_offsets_stay_unknown(query: str, nodes: list[NodeWithScore]) ->
     assert (kept["tower"].node.start_char_idx, kept["tower"].node.end_char_idx) == (None, None)
 
 
+def test_a_second_pass_keeps_the_first_record(query: str, nodes: list[NodeWithScore]) -> None:
+    """Compressed again, a node still says what the first pass did, and hides it."""
+    first = CtxPackPostprocessor(recipe=KEEP_ALL).postprocess_nodes(nodes, query_str=query)
+    second = CtxPackPostprocessor(budget=40).postprocess_nodes(first, query_str=query)
+    record = second[0].metadata["ctxpack"]
+    assert record["earlier"] == by_id(first)["bridge"].metadata["ctxpack"]
+    assert second[0].node.excluded_llm_metadata_keys == ["path", "ctxpack"]
+
+
 def test_changes_no_input(query: str, nodes: list[NodeWithScore]) -> None:
     """Neither the list nor a node of it is changed, nor shares a container with the result."""
     before, given = copy.deepcopy(nodes), list(nodes)
@@ -127,18 +135,6 @@ def test_what_is_added_is_json(query: str, nodes: list[NodeWithScore]) -> None:
         assert json.loads(json.dumps(record)) == record
 
 
-def test_other_nodes_pass(query: str, nodes: list[NodeWithScore]) -> None:
-    """Image and index nodes come out as the objects that went in, after the text."""
-    others = [
-        NodeWithScore(node=ImageNode(image_url="https://example.org/a.png"), score=0.4),
-        NodeWithScore(node=IndexNode(text="A table of all bridges.", index_id="bridges")),
-    ]
-    postprocessor = CtxPackPostprocessor()
-    kept = postprocessor.postprocess_nodes([*others, *nodes], query_str=query)
-    assert [id(scored) for scored in kept[-2:]] == [id(scored) for scored in others]
-    assert kept[0].node_id == "bridge"
-
-
 def test_async_equals_sync(query: str, nodes: list[NodeWithScore]) -> None:
     """`apostprocess_nodes` gives what `postprocess_nodes` gives."""
     postprocessor = CtxPackPostprocessor(budget=40)
@@ -161,12 +157,3 @@ def test_an_error_passes_what_fits(nodes: list[NodeWithScore]) -> None:
     count = Pipeline.from_recipe(KEEP_ALL).token_counter.count
     assert kept[0].node_id == "bridge"
     assert 0 < count(read) <= 30
-
-
-def test_pickles(query: str, nodes: list[NodeWithScore]) -> None:
-    """A copy made by pickle does the same."""
-    postprocessor = CtxPackPostprocessor(budget=40, recipe=KEEP_ALL)
-    read = pickle.loads(pickle.dumps(postprocessor))
-    assert read.postprocess_nodes(nodes, query_str=query) == postprocessor.postprocess_nodes(
-        nodes, query_str=query
-    )

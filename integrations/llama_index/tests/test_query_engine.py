@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from llama_index.core import PromptTemplate
 from llama_index.core.llms import MockLLM
-from llama_index.core.query_engine import RetrieverQueryEngine
+from llama_index.core.query_engine import CitationQueryEngine, RetrieverQueryEngine
 from llama_index.core.response_synthesizers import ResponseMode
 from llama_index.core.retrievers import BaseRetriever
 from llama_index.postprocessor.ctxpack import CtxPackPostprocessor
@@ -35,7 +35,7 @@ def engine(
 
 def test_the_model_reads_the_answer(retriever: BaseRetriever, query: str) -> None:
     """The answer is in the prompt, and sentences about something else are not."""
-    context = str(engine(retriever, CtxPackPostprocessor()).query(query))
+    context = str(engine(retriever, CtxPackPostprocessor(budget=60)).query(query))
     assert "was opened in 1932." in context
     assert "Dogs" not in context
 
@@ -77,6 +77,17 @@ def test_sources_are_the_nodes_of_the_index(retriever: BaseRetriever, query: str
     """The response names its sources by the ids and documents that the index knows."""
     source = engine(retriever, CtxPackPostprocessor()).query(query).source_nodes[0]
     assert (source.node_id, source.node.ref_doc_id) == ("bridge", "guide")
+
+
+def test_an_engine_that_splits_again_works(retriever: BaseRetriever, query: str) -> None:
+    """`CitationQueryEngine` cuts and labels what is kept; its labels are outside the budget."""
+    cited = CitationQueryEngine(
+        retriever, llm=MockLLM(), node_postprocessors=[CtxPackPostprocessor(budget=60)]
+    ).query(query)
+    sources = [source.text for source in cited.source_nodes]
+    assert "was opened in 1932." in sources[0]
+    assert all(f"Source {rank}:" in text for rank, text in enumerate(sources, start=1))
+    assert "Dogs" not in str(cited)
 
 
 def test_a_retriever_that_finds_nothing(query: str) -> None:
