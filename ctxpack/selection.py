@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from numbers import Real
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -40,8 +41,8 @@ class Passage:
         text: what kept spans are cut from.
         id: the caller's identifier; it need not be unique, because ctxpack counts by position.
         title: shown by the renderer and read by scorers; it is not part of `text`.
-        score: the retrieval score, on the retriever's own scale; carried, never compared or judged
-            (NaN included).
+        score: the retrieval score, on the retriever's own scale, NaN included; carried unchanged.
+            Only `dedupe` looks at it, to choose between copies.
         metadata: carried unchanged; the mapping is copied, its values are not.
 
     Raises:
@@ -62,7 +63,7 @@ class Passage:
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
                 raise InputError(f"Passage: `{name}` must be a string or None, got {value!r}")
-        if self.score is not None and not isinstance(self.score, int | float | np.number):
+        if self.score is not None and not isinstance(self.score, Real):
             raise InputError(f"Passage: `score` must be a number or None, got {self.score!r}")
         if self.metadata is None:
             object.__setattr__(self, "metadata", {})

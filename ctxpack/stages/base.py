@@ -42,10 +42,12 @@ class Call:
     expires_at: float | None = None
     notes: list[str] = field(default_factory=list)
 
-    @property
     def expired(self) -> bool:
-        """Whether the deadline has passed."""
-        return self.expires_at is not None and time.monotonic() >= self.expires_at
+        """Return whether the deadline has passed; the first time that it has, note it."""
+        late = self.expires_at is not None and time.monotonic() >= self.expires_at
+        if late and "deadline" not in self.notes:
+            self.notes.append("deadline")
+        return late
 
     def problem(self, selection: Selection, budget: int) -> PackingProblem:
         """Return the packing problem of the kept spans, with planned costs.

@@ -39,8 +39,7 @@ class Score(Stage):
         passage_scores = np.zeros(len(selection.passages), dtype=np.float32)
         span_scores = np.zeros(len(selection.spans), dtype=np.float32)
         for done in range(0, len(alive), size):
-            if call.expired:
-                call.notes.append("deadline")
+            if call.expired():
                 if done == 0:
                     return selection
                 break

@@ -142,7 +142,7 @@ class Slow(Stage):
     name = "slow"
 
     def _apply(self, selection: Selection, call: Call) -> Selection:
-        while not call.expired:
+        while not call.expired():
             time.monotonic()
         return selection
 
