@@ -11,7 +11,19 @@ from ctxpack.testing import check_laws
 from ctxpack.tokens import counter_from
 
 WORDS = ["wall", "Quay", "1911", "U.S.", "潮汐", "ท่าเรือ", "🐟", "[…]", "[1]", "tide", "a", "e.g."]
-BLOCKS = ["# ", "- ", "1. ", "| a | b |\n|---|---|\n| ", "```\n", "\n\n", "\r\n", ". ", "! ", "。", "    "]
+BLOCKS = [
+    "# ",
+    "- ",
+    "1. ",
+    "| a | b |\n|---|---|\n| ",
+    "```\n",
+    "\n\n",
+    "\r\n",
+    ". ",
+    "! ",
+    "。",
+    "    ",
+]
 texts = st.one_of(
     st.text(max_size=60),
     st.lists(st.sampled_from([*WORDS, *BLOCKS, " ", "\n"]), max_size=40).map("".join),
@@ -23,7 +35,9 @@ passages = st.lists(
 queries = st.lists(st.sampled_from(WORDS), min_size=1, max_size=4).map(" ".join)
 budgets = st.none() | st.integers(0, 120)
 PIPELINES = {name: Pipeline.from_recipe(name) for name in recipes.names()}
-CITED = Pipeline.from_recipe("balanced", render={"citations": True, "template": "{id} {title}\n{body}\n"})
+CITED = Pipeline.from_recipe(
+    "balanced", render={"citations": True, "template": "{id} {title}\n{body}\n"}
+)
 
 
 @settings(max_examples=60, deadline=None)
@@ -43,7 +57,9 @@ def test_determinism(query: str, given_: list[Passage], budget: int | None) -> N
     assert first.text == second.text
 
 
-@pytest.mark.parametrize("count", [len, lambda text: len(text.split()), lambda text: (len(text) + 3) // 4])
+@pytest.mark.parametrize(
+    "count", [len, lambda text: len(text.split()), lambda text: (len(text) + 3) // 4]
+)
 @settings(max_examples=20, deadline=None)
 @given(query=queries, given_=passages, budget=st.integers(0, 120))
 def test_budget_in_any_unit(count, query: str, given_: list[Passage], budget: int) -> None:
