@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypedDict, Unpack, cast
 
-from ctxpack import recipes, registry
+from ctxpack import recipes, registry, telemetry
 from ctxpack.budget import fit
 from ctxpack.errors import InputError, RecipeError
 from ctxpack.packed import PackedContext, Run, StageReport, ms_since, packed
@@ -147,9 +147,12 @@ class Pipeline:
         """
         run = Run(self._recipe.name, details)
         checked, budget = _checked(query, passages), _checked_budget(budget)
-        call = self._call(checked, budget, layout)
-        selection = self._run(Selection.of(query, [_unsplit(p) for p in checked]), call, run)
-        return packed(fit(selection, call), call, run)
+        with telemetry.compress_span(self._recipe, self._scorer, query, checked) as finish:
+            call = self._call(checked, budget, layout)
+            selection = self._run(Selection.of(query, [_unsplit(p) for p in checked]), call, run)
+            result = packed(fit(selection, call), call, run)
+            finish(result)
+        return result
 
     async def acompress(
         self,
@@ -236,8 +239,7 @@ class Pipeline:
             if self._recipe.on_error == "raise":
                 raise InputError(run.error)
         for name, step in steps:
-            if call.expired:
-                call.notes.append("deadline")
+            if call.expired():
                 break
             started = time.perf_counter()
             try:

@@ -1,0 +1,95 @@
+"""A call's span beside those of OpenInference's instrumentors, where these are installed.
+
+They stand on prereleases of OpenTelemetry, so the test command does not install them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+QUERY = "When was the harbour bridge opened?"
+TEXT = "The harbour bridge was opened in 1932. It has six lanes."
+
+
+@pytest.fixture
+def provider(monkeypatch: pytest.MonkeyPatch) -> TracerProvider:
+    """Return a provider that is the program's for the length of a test."""
+    provider = TracerProvider()
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
+    return provider
+
+
+@pytest.fixture
+def spans(provider: TracerProvider) -> InMemorySpanExporter:
+    """Return what collects the spans of a test."""
+    exporter = InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    return exporter
+
+
+def ancestors(spans: InMemorySpanExporter) -> list[str]:
+    """Return the names of the spans above a call's own, from the nearest on."""
+    finished = {span.context.span_id: span for span in spans.get_finished_spans()}
+    names = []
+    span: ReadableSpan | None = next(s for s in finished.values() if s.name == "ctxpack.compress")
+    while span is not None and span.parent is not None:
+        span = finished.get(span.parent.span_id)
+        names += [span.name] if span is not None else []
+    return names
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_llama_index(
+    provider: TracerProvider, spans: InMemorySpanExporter, asynchronous: bool
+) -> None:
+    """A call's span lies below the postprocessor's, which lies below the query engine's."""
+    module = pytest.importorskip("openinference.instrumentation.llama_index")
+    from llama_index.core import MockEmbedding, VectorStoreIndex
+    from llama_index.core.llms import MockLLM
+    from llama_index.core.schema import TextNode
+    from llama_index.postprocessor.ctxpack import CtxPackPostprocessor
+
+    index = VectorStoreIndex([TextNode(text=TEXT)], embed_model=MockEmbedding(embed_dim=8))
+    engine = index.as_query_engine(llm=MockLLM(), node_postprocessors=[CtxPackPostprocessor()])
+    module.LlamaIndexInstrumentor().instrument(tracer_provider=provider)
+    try:
+        asyncio.run(engine.aquery(QUERY)) if asynchronous else engine.query(QUERY)
+    finally:
+        module.LlamaIndexInstrumentor().uninstrument()
+    postprocess, *_, outermost = ancestors(spans)
+    assert postprocess.startswith("CtxPackPostprocessor.")
+    assert outermost.startswith("RetrieverQueryEngine.")
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_langchain(
+    provider: TracerProvider, spans: InMemorySpanExporter, asynchronous: bool
+) -> None:
+    """A call's span and the compressor's stand in one trace, that of the caller's span.
+
+    The instrumentor does not make its spans current, so a call's span is not below them.
+    """
+    module = pytest.importorskip("openinference.instrumentation.langchain")
+    from langchain_core.documents import Document
+
+    from langchain_ctxpack import CtxPackCompressor
+
+    compressor, found = CtxPackCompressor(), [Document(TEXT)]
+    module.LangChainInstrumentor().instrument(tracer_provider=provider)
+    try:
+        with trace.get_tracer("test").start_as_current_span("request"):
+            if asynchronous:
+                asyncio.run(compressor.acompress_documents(found, QUERY))
+            else:
+                compressor.compress_documents(found, QUERY)
+    finally:
+        module.LangChainInstrumentor().uninstrument()
+    names = {span.name for span in spans.get_finished_spans()}
+    assert names == {"request", "CtxPackCompressor", "ctxpack.compress"}
+    assert len({span.context.trace_id for span in spans.get_finished_spans()}) == 1
