@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from langchain_core.language_models import BaseLanguageModel
 from langchain_core.prompts import BasePromptTemplate, PromptTemplate
-from pydantic import PlainSerializer
+from pydantic import PlainSerializer, SkipValidation
 
 from ctxpack import Pipeline
 from langchain_ctxpack.counter import ChatModelCounter
@@ -50,7 +50,10 @@ RecipeSource = Annotated[str | Path | dict[str, Any] | Pipeline, PlainSerializer
 Counter = Annotated[Any, PlainSerializer(_counter_data)]
 """What `Pipeline.from_recipe` takes as token counter, or a model of LangChain; names are data."""
 
-DocumentPrompt = Annotated[str | BasePromptTemplate[str], PlainSerializer(_template_data)]
+# Not validated: langchain-core 1.0 fails to see that a prompt is one. `prompt_of` checks it.
+DocumentPrompt = Annotated[
+    str | BasePromptTemplate[str], SkipValidation, PlainSerializer(_template_data)
+]
 """An f-string template of one document, or a prompt; plain templates are written as a string."""
 
 
@@ -73,10 +76,12 @@ def prompt_of(prompt: str | BasePromptTemplate[str]) -> BasePromptTemplate[str]:
     """Return the prompt that formats one document.
 
     Raises:
-        ValueError: it shows metadata that compression changes, so its tokens cannot be planned.
+        ValueError: it is none, or shows metadata that compression writes, which cannot be planned.
     """
     if isinstance(prompt, str):
         prompt = PromptTemplate.from_template(prompt)
+    if not isinstance(prompt, BasePromptTemplate):
+        raise ValueError(f"`document_prompt` must be a template or a prompt, got {prompt!r}")
     for key in (KEY, SCORE_KEY):
         if key in prompt.input_variables:
             raise ValueError(f"`document_prompt` must not show `{key}`, which compression writes")

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import pytest
 from langchain_core.documents import Document
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from pydantic import Field
 
 BRIDGE = (
     "The harbour bridge carries six lanes of traffic. The harbour bridge was opened in 1932."
@@ -31,3 +38,33 @@ def documents() -> list[Document]:
         Document("", id="empty"),
         Document(TOWER),
     ]
+
+
+class ScriptedModel(BaseChatModel):
+    """A chat model that records the prompts it gets and answers from a script.
+
+    An answer in the script is a message, or a function that makes one of the prompt.
+    """
+
+    script: list[Any]
+    prompts: list[list[BaseMessage]] = Field(default_factory=list)
+
+    @property
+    def _llm_type(self) -> str:
+        return "scripted"
+
+    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> ScriptedModel:
+        """Return the model itself: the script calls tools or not."""
+        return self
+
+    def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
+        self.prompts.append(list(messages))
+        answer = self.script[len(self.prompts) - 1]
+        message = answer if isinstance(answer, AIMessage) else answer(messages)
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+
+@pytest.fixture
+def scripted() -> Callable[..., ScriptedModel]:
+    """Return a function that makes a model of the messages it is to answer."""
+    return lambda *answers: ScriptedModel(script=list(answers))

@@ -105,6 +105,12 @@ def test_a_template_must_not_show_what_is_written(key: str) -> None:
         CtxPackCompressor(document_prompt="{page_content} {" + key + "}")
 
 
+def test_a_prompt_must_be_one() -> None:
+    """Anything but a template or a prompt is an error that shows it."""
+    with pytest.raises(ValueError, match="`document_prompt` must be a template or a prompt, got 3"):
+        CtxPackCompressor(document_prompt=3)
+
+
 def test_a_template_may_show_metadata(query: str, documents: list[Document]) -> None:
     """A template with metadata is counted with what each document has there."""
     compressor = CtxPackCompressor(
