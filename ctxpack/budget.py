@@ -44,6 +44,8 @@ def fit(selection: Selection, call: Call) -> Fitted:
         saving = fitted.token_count - call.budget + surplus
         fitted = _write(_cut(fitted.selection, call, call.budget, saving), call)
         surplus = max(1, 2 * surplus)
+    if surplus == 0:
+        return fitted
     # Not inside the loop: what a round cuts, filling may bring back, and the rounds would not end.
     filled = _write(fill_gaps(fitted.selection, call), call)
     return filled if filled.token_count <= call.budget else fitted

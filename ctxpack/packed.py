@@ -8,7 +8,7 @@ from typing import Literal, TypedDict
 
 from ctxpack.budget import Fitted
 from ctxpack.render import Piece
-from ctxpack.selection import KEPT, Drop, FloatArray, Passage, Selection, SpanKind
+from ctxpack.selection import KEPT, Drop, FloatArray, Passage, Selection, SpanKind, unsplit
 from ctxpack.stages.base import Call
 
 Reason = Literal[
@@ -34,7 +34,7 @@ class Evidence:
     start: int
     end: int
     score: float | None
-    kind: SpanKind
+    kind: SpanKind, unsplit
 
     @property
     def text(self) -> str:
@@ -80,7 +80,7 @@ class SpanReport(TypedDict):
     passage_index: int
     start: int
     end: int
-    kind: SpanKind
+    kind: SpanKind, unsplit
     score: float | None
     stage: str | None
     reason: str | None
@@ -185,7 +185,7 @@ def packed(fitted: Fitted, call: Call, run: Run) -> PackedContext:
     When gap marks make the text longer than all passages together, it is written without them.
     """
     selection, rendered, token_count = fitted
-    everything = selection.restore(~selection.kept).reorder(range(len(selection.passages)))
+    everything = Selection.of(selection.query, [unsplit(p) for p in selection.passages])
     input_token_count = call.counter.count(call.renderer.write(everything).text)
     if token_count > input_token_count:
         unmarked = call.renderer.without_gaps().write(selection)

@@ -22,7 +22,7 @@ from ctxpack.process import PerProcess
 from ctxpack.recipes import OnError, Recipe
 from ctxpack.render import Layout, Render, Renderer
 from ctxpack.scoring.base import ConfiguredScorer, Scorer
-from ctxpack.selection import Passage, Selection, Span, SplitPassage
+from ctxpack.selection import Passage, Selection, SplitPassage, unsplit
 from ctxpack.sentences import split
 from ctxpack.stages.base import Call, PinOverflow
 from ctxpack.tokens import TokenCounter, counter_from
@@ -149,7 +149,7 @@ class Pipeline:
         checked, budget = _checked(query, passages), _checked_budget(budget)
         with telemetry.compress_span(self._recipe, self._scorer, query, checked) as finish:
             call = self._call(checked, budget, layout)
-            selection = self._run(Selection.of(query, [_unsplit(p) for p in checked]), call, run)
+            selection = self._run(Selection.of(query, [unsplit(p) for p in checked]), call, run)
             result = packed(fit(selection, call), call, run)
             finish(result)
         return result
@@ -271,13 +271,9 @@ class Pipeline:
         """Return an empty result that names the error and records every passage as dropped."""
         known = _as_passages([p for p in passages if isinstance(p, Passage | str)])
         call = self._call(known, None, None)
-        selection = Selection.of("", [_unsplit(p) for p in known])
+        selection = Selection.of("", [unsplit(p) for p in known])
         selection = selection.drop(selection.kept, stage="batch", reason="error")
         return packed(fit(selection, call), call, Run(self._recipe.name, error=error))
-
-
-def _unsplit(passage: Passage) -> SplitPassage:
-    return SplitPassage(passage, (Span(0, len(passage.text)),) if passage.text else ())
 
 
 def _checked(query: str, passages: Passages) -> tuple[Passage, ...]:

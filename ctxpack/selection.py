@@ -98,6 +98,11 @@ class SplitPassage(NamedTuple):
     spans: tuple[Span, ...]
 
 
+def unsplit(passage: Passage) -> SplitPassage:
+    """Return a passage as one span, or none when it has no text."""
+    return SplitPassage(passage, (Span(0, len(passage.text)),) if passage.text else ())
+
+
 class DropReason(NamedTuple):
     """Which stage dropped a span and why.
 
