@@ -19,15 +19,15 @@ Floats = NDArray[np.float64]
 
 WEIGHTS: Final[Mapping[str, float]] = {
     "best": 3.39,
-    "title": 3.62,
+    "title": 3.63,
     "neighbours": 0.47,
     "passage": 3.58,
-    "title_asked": 2.03,
+    "title_asked": 2.06,
     "first": 0.73,
-    "cue_missing": -2.02,
-    "second_hop": 7.87,
+    "cue_missing": -2.03,
+    "second_hop": 7.92,
     "competition": -0.92,
-    "constant": 0.32,
+    "constant": 0.3,
 }
 """What each feature adds to the log-odds that a span is evidence; see `features`.
 
@@ -36,13 +36,13 @@ count equally.
 """
 
 OPERATING_POINTS: Final = MappingProxyType(
-    {"faithful": 0.0013, "balanced": 0.0035, "aggressive": 0.0089}
+    {"faithful": 0.0013, "balanced": 0.0032, "aggressive": 0.0089}
 )
 """The highest span scores at which 99, 97 and 93 % of the evidence is kept, the mean of eight data
 sets: ``python -m ctxpack.bench.fit_lexical DATA --points``.
 
-They keep 86, 75 and 62 % of the characters: words alone are a weak reason to drop anything. Of
-calls with 20 passages on many subjects it is 57, 38 and 23 %, of a single passage all.
+They keep 86, 76 and 62 % of the characters: words alone are a weak reason to drop anything. Of
+calls with 20 passages on many subjects it is 57, 40 and 23 %, of a single passage nearly all.
 """
 
 # Nothing is known of any span: too little for `aggressive`, enough for the others.
@@ -173,9 +173,10 @@ def features(query: str, passages: Sequence[SplitPassage], found: Matches) -> Fl
 def second_hop(passages: Sequence[SplitPassage], found: Matches, scores: Floats) -> Floats:
     """Return (n_spans,) float64 in [0, 1], how far a good span elsewhere leads to the passage.
 
-    A span leads to another passage when it names a title that the query does not: the answer of
-    the first step of a question in two steps. It counts with its score in `scores` (n_spans,) times
-    the squared share of the title that it holds; only the best four spans lead anywhere.
+    A span leads to passages of another title when it holds words of that title that the query does
+    not: the answer of the first step of a question in two steps. It counts with its score in
+    `scores` (n_spans,) times the squared share of the title that it holds; only the best four spans
+    lead anywhere.
     """
     first = np.searchsorted(found.passage_of, np.arange(len(passages)))
     hops = np.zeros(len(passages))
@@ -185,7 +186,7 @@ def second_hop(passages: Sequence[SplitPassage], found: Matches, scores: Floats)
         span = spans[number - int(first[home])]
         here = frozenset(terms(passage.text[span.start : span.end]))
         for target, title in enumerate(found.titles):
-            if target != home and not here.isdisjoint(title - found.asked):
+            if title != found.titles[home] and not here.isdisjoint(title - found.asked):
                 held = len(title & here) / len(title)
                 hops[target] = max(hops[target], scores[number] * held**2)
     return hops[found.passage_of]

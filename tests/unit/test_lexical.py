@@ -99,6 +99,15 @@ def test_a_second_hop_leads_to_the_title_that_the_answer_names() -> None:
     assert ignored[1].relevance == ignored[2].relevance
 
 
+def test_passages_of_one_title_do_not_lead_to_each_other() -> None:
+    """A title that the span's own passage has is no second step."""
+    texts = ["The mill of Arden was built by Ida Holm.", "She was born in Malmö. Ida is old."]
+    call = [passage(text, title="Ida Holm") for text in texts]
+    query = "Who built the mill of Arden?"
+    followed, ignored = (Lexical(second_hop=hop).score(query, call) for hop in (True, False))
+    assert followed[1].relevance == ignored[1].relevance
+
+
 @pytest.mark.parametrize("query", ["zebra", "", "?!", "\ud800"])
 def test_a_query_of_unknown_terms_scores_all_spans_the_same(query: str) -> None:
     """Without a known term every span has one low score, kept by all points but `aggressive`."""
