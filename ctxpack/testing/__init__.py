@@ -13,14 +13,24 @@ An inherited test is overridden only by an ``xfail`` with a reason. Needs pytest
 from ctxpack.testing.cases import CASES, Case
 from ctxpack.testing.checks import check_laws
 from ctxpack.testing.counters import CounterContract
+from ctxpack.testing.frameworks import (
+    Budget,
+    CompressorContract,
+    LangChainCompressorContract,
+    LlamaIndexPostprocessorContract,
+)
 from ctxpack.testing.pipelines import PipelineContract
 from ctxpack.testing.scorers import ScorerContract
 from ctxpack.testing.stages import StageContract
 
 __all__ = [
     "CASES",
+    "Budget",
     "Case",
+    "CompressorContract",
     "CounterContract",
+    "LangChainCompressorContract",
+    "LlamaIndexPostprocessorContract",
     "PipelineContract",
     "ScorerContract",
     "StageContract",
