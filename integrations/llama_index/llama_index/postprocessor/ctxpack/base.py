@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 
 from llama_index.core import instrumentation
 from llama_index.core.base.llms.types import ChatMessage
@@ -23,13 +23,15 @@ from llama_index.postprocessor.ctxpack.nodes import (
 )
 from llama_index.postprocessor.ctxpack.settings import (
     Counter,
-    QueryFrom,
     RecipeSource,
     WholePickle,
+    not_data,
     pipeline_of,
 )
 
 from ctxpack import PackedContext, Passage, Pipeline, errors
+
+QueryFrom = Callable[[str, Sequence[ChatMessage]], str]
 
 dispatcher = instrumentation.get_dispatcher(__name__)  # type: ignore[attr-defined]
 
@@ -73,7 +75,7 @@ class CtxPackPostprocessor(WholePickle, BaseNodePostprocessor):
     budget: int | None = Field(default=None, ge=0)
     token_counter: Counter = Field(default=None, frozen=True)
     title_key: str | None = Field(default="title")
-    query_from: QueryFrom = None
+    query_from: Annotated[QueryFrom | None, not_data("query_from")] = None
     memory: BaseMemory | None = Field(default=None, exclude=True)
 
     _pipeline: Pipeline = PrivateAttr()

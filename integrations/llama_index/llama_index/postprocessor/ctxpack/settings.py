@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.bridge.pydantic import PlainSerializer
 from llama_index.core.schema import BaseComponent
 
@@ -32,9 +30,14 @@ def _counter_data(token_counter: Any) -> str | None:
     raise ValueError(f"`token_counter`: only a name can be written as data, got {token_counter!r}")
 
 
-def _query_from_data(query_from: object) -> None:
-    if query_from is not None:
-        raise ValueError(f"`query_from`: a function cannot be written as data, got {query_from!r}")
+def not_data(name: str) -> PlainSerializer:
+    """Return the serializer of a setting that only a function can hold; None is data."""
+
+    def data(function: object) -> None:
+        if function is not None:
+            raise ValueError(f"`{name}`: a function cannot be written as data, got {function!r}")
+
+    return PlainSerializer(data)
 
 
 RecipeSource = Annotated[str | Path | dict[str, Any] | Pipeline, PlainSerializer(_recipe_data)]
@@ -42,11 +45,6 @@ RecipeSource = Annotated[str | Path | dict[str, Any] | Pipeline, PlainSerializer
 
 Counter = Annotated[Any, PlainSerializer(_counter_data)]
 """What `Pipeline.from_recipe` takes as token counter; a name is data."""
-
-QueryFrom = Annotated[
-    Callable[[str, Sequence[ChatMessage]], str] | None, PlainSerializer(_query_from_data)
-]
-"""Makes a query of a message and the chat history before it; only None is data."""
 
 
 def pipeline_of(recipe: str | Path | dict[str, Any] | Pipeline, counter: Any = None) -> Pipeline:
