@@ -88,6 +88,10 @@ class CompressorContract:
         """Return the text that the framework puts into a prompt by default."""
         raise NotImplementedError
 
+    def test_keeps_something(self, compressor: Any) -> None:
+        """Of plain texts something is kept; else the other tests would say nothing."""
+        assert self._kept(compressor, *QUERIES)
+
     def test_takes_nothing(self, compressor: Any) -> None:
         """Nothing in, nothing out."""
         assert list(self.compress(compressor, QUERIES[0], [])) == []
