@@ -10,8 +10,8 @@ import numpy as np
 from ctxpack.errors import BudgetError
 from ctxpack.packing import shed
 from ctxpack.render import Rendered
-from ctxpack.selection import Selection
-from ctxpack.stages.base import Call
+from ctxpack.selection import BoolArray, Selection
+from ctxpack.stages.base import Call, by_passage
 
 STAGE = "budget"
 """Stage name in the drop records of spans that the final count leaves no room for."""
@@ -53,19 +53,32 @@ def fit(selection: Selection, call: Call) -> Fitted:
 
 def _write(selection: Selection, call: Call) -> Fitted:
     rendered = call.renderer.write(selection)
-    return Fitted(selection, rendered, call.counter.count(rendered.text))
+    # No text has no tokens, even by a counter that adds marks of its own to every text.
+    token_count = call.counter.count(rendered.text) if rendered.text else 0
+    return Fitted(selection, rendered, token_count)
 
 
 def _cut(selection: Selection, call: Call, budget: int, saving: int) -> Selection:
-    kept = shed(call.problem(selection, budget), selection.kept, saving)
+    kept = _shed(selection, call, budget, saving)
     if (kept == selection.kept).all():
         if call.pin_overflow == "raise":
             need = call.counter.count(call.renderer.write(selection).text)
             raise BudgetError(f"`budget` is {budget} but the pinned spans need {need} tokens")
         call.notes.append("pins_dropped")
         selection = selection.unpin()
-        kept = shed(call.problem(selection, budget), selection.kept, saving)
+        kept = _shed(selection, call, budget, saving)
     return selection.drop(~kept, stage=STAGE, reason="over_budget")
+
+
+def _shed(selection: Selection, call: Call, budget: int, saving: int) -> BoolArray:
+    """Return the (n_spans,) mask of what stays when `saving` planned tokens go."""
+    problem, kept = call.problem(selection, budget), selection.kept
+    if not selection.whole_passages:
+        return shed(problem, kept, saving)
+    alive = np.zeros(len(selection.passages), dtype=np.bool_)
+    alive[selection.passage_of[kept]] = True
+    stays: BoolArray = shed(by_passage(problem, selection), alive, saving)[selection.passage_of]
+    return stays & kept
 
 
 def fill_gaps(selection: Selection, call: Call) -> Selection:

@@ -15,6 +15,12 @@ A message says where, which rule and which value:
 from __future__ import annotations
 
 
+def shown(value: object) -> str:
+    """Return the repr of a value for a message, cut to 60 characters."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
 class CtxpackError(Exception):
     """Base of every error that ctxpack raises on purpose."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypedDict
 
@@ -34,7 +35,7 @@ class Evidence:
     start: int
     end: int
     score: float | None
-    kind: SpanKind, unsplit
+    kind: SpanKind
 
     @property
     def text(self) -> str:
@@ -80,7 +81,7 @@ class SpanReport(TypedDict):
     passage_index: int
     start: int
     end: int
-    kind: SpanKind, unsplit
+    kind: SpanKind
     score: float | None
     stage: str | None
     reason: str | None
@@ -185,7 +186,11 @@ def packed(fitted: Fitted, call: Call, run: Run) -> PackedContext:
     When gap marks make the text longer than all passages together, it is written without them.
     """
     selection, rendered, token_count = fitted
-    everything = Selection.of(selection.query, [unsplit(p) for p in selection.passages])
+    # In output order, because separators depend on what stands before them.
+    kept = selection.kept_passages()
+    rest = [index for index in selection.order if index not in set(kept)]
+    whole = Selection.of(selection.query, [unsplit(passage) for passage in selection.passages])
+    everything = whole.reorder([*kept, *rest])
     input_token_count = call.counter.count(call.renderer.write(everything).text)
     if token_count > input_token_count:
         unmarked = call.renderer.without_gaps().write(selection)
@@ -249,6 +254,22 @@ def _stretches(selection: Selection, index: int) -> tuple[tuple[int, int], ...]:
 
 def _score(scores: FloatArray | None, number: int) -> float | None:
     return None if scores is None else float(scores[number])
+
+
+def failed(passages: Sequence[Passage], call: Call, run: Run) -> PackedContext:
+    """Return the result of a call of which nothing can be kept: no text, every passage dropped."""
+    selection = Selection.of("", [unsplit(passage) for passage in passages])
+    selection = selection.drop(selection.kept, stage="pipeline", reason="error")
+    return PackedContext(
+        text="",
+        token_count=0,
+        input_token_count=0,
+        evidence=(),
+        dropped=selection.dropped(),
+        pieces=(),
+        passages=(),
+        report=_report(selection, call, run, (0, 0)),
+    )
 
 
 def ms_since(started: float) -> float:

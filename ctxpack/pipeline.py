@@ -10,14 +10,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from numbers import Integral
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypedDict, Unpack, cast
+from typing import Any, NamedTuple, TypedDict, Unpack, cast
 
 from ctxpack import recipes, registry, telemetry
 from ctxpack.budget import fit
-from ctxpack.errors import InputError, RecipeError
-from ctxpack.packed import PackedContext, Run, StageReport, ms_since, packed
+from ctxpack.errors import InputError, RecipeError, shown
+from ctxpack.packed import PackedContext, Run, StageReport, failed, ms_since, packed
 from ctxpack.process import PerProcess
 from ctxpack.recipes import OnError, Recipe
 from ctxpack.render import Layout, Render, Renderer
@@ -71,8 +72,7 @@ class Pipeline:
     ) -> None:
         self._recipe = recipe
         self._scorer = recipe.scorer if scorer is None else scorer
-        counter = recipe.token_counter if token_counter is None else token_counter
-        self._counter = counter_from(counter)
+        self._counter = _counter_of(recipe) if token_counter is None else token_counter
         self._pool = PerProcess(_worker_pool)
 
     @classmethod
@@ -97,11 +97,11 @@ class Pipeline:
         # An object that is not plain data cannot stand in a recipe: the pipeline holds it beside.
         scorer = counter = None
         if not isinstance(data.get("scorer", ""), str | Mapping | ConfiguredScorer):
-            scorer = cast(Scorer, data.pop("scorer"))
+            scorer = _as_scorer(data.pop("scorer"), loaded.name)
         if not isinstance(data.get("token_counter", ""), str):
             counter = counter_from(data.pop("token_counter"))
         if data:
-            loaded = recipes.parse({**loaded.to_data(), **data}, where=loaded.name)
+            loaded = recipes.parse({**dict(loaded), **data}, where=loaded.name)
         return cls(loaded, scorer=scorer, token_counter=counter)
 
     @property
@@ -145,14 +145,8 @@ class Pipeline:
             CtxpackError: another error of a stage or scorer, when the recipe says
                 ``on_error: raise``.
         """
-        run = Run(self._recipe.name, details)
-        checked, budget = _checked(query, passages), _checked_budget(budget)
-        with telemetry.compress_span(self._recipe, self._scorer, query, checked) as finish:
-            call = self._call(checked, budget, layout)
-            selection = self._run(Selection.of(query, [unsplit(p) for p in checked]), call, run)
-            result = packed(fit(selection, call), call, run)
-            finish(result)
-        return result
+        asked = _checked(query, passages, budget)
+        return self._compress(asked, layout, Run(self._recipe.name, details))
 
     async def acompress(
         self,
@@ -164,9 +158,9 @@ class Pipeline:
         details: bool = False,
     ) -> PackedContext:
         """Return what `compress` returns, computed in the pipeline's worker pool."""
-        work = partial(
-            self.compress, query, passages, budget=budget, layout=layout, details=details
-        )
+        # Made here, not in the pool: the deadline counts from the call, waiting included.
+        run = Run(self._recipe.name, details)
+        work = partial(self._compress, _checked(query, passages, budget), layout, run)
         context = contextvars.copy_context()
         return await asyncio.get_running_loop().run_in_executor(self._pool.get(), context.run, work)
 
@@ -182,13 +176,13 @@ class Pipeline:
             InputError: `budget` is not valid.
         """
         _checked_budget(budget)
-        return [self._compress_one(query, passages, budget) for query, passages in calls]
+        return [self._compress_item(item, budget) for item in calls]
 
     def warm_up(self) -> None:
         """Load the models and tables, so that the first call is not slower than the others."""
         self._scorer.warm_up()
         # Markdown, so that the block parser is loaded too.
-        self.compress("warm up", ["# Warm up\n\n- Once."])
+        self.compress("warm up", ["# Warm up\n\n- Once."], budget=1000)
 
     def close(self) -> None:
         """Release the models and the worker pool; a later call makes them again."""
@@ -209,24 +203,55 @@ class Pipeline:
         self.close()
 
     def __repr__(self) -> str:
-        return f"Pipeline.from_recipe({self._recipe.to_data()!r})"
+        given = [repr(self._recipe.to_data())]
+        if self._scorer is not self._recipe.scorer:
+            given.append(f"scorer={self._scorer!r}")
+        if self._counter.name != self._recipe.token_counter:
+            given.append(f"token_counter={self._counter!r}")
+        return f"Pipeline.from_recipe({', '.join(given)})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         make = partial(Pipeline, scorer=self._scorer, token_counter=self._counter)
         return make, (self._recipe,)
 
-    def _call(
-        self, passages: tuple[Passage, ...], budget: int | None, layout: Layout | None
-    ) -> Call:
+    def _compress(self, asked: _Asked, layout: Layout | None, run: Run) -> PackedContext:
+        span = telemetry.compress_span(self._recipe, self._scorer, asked.query, asked.passages)
+        with span as finish:
+            try:
+                call = self._call(asked, layout, run)
+                whole = Selection.of(asked.query, [unsplit(p) for p in asked.passages])
+                result = packed(fit(self._run(whole, call, run), call), call, run)
+            except Exception as error:
+                # An error of a step is handled there; this one is of a counter or a layout.
+                if self._recipe.on_error == "raise":
+                    raise
+                result = self._failed(asked.passages, error, run)
+            finish(result)
+            return result
+
+    def _compress_item(self, item: tuple[str, Passages], budget: int | None) -> PackedContext:
+        try:
+            query, passages = item
+            return self.compress(query, passages, budget=budget)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other calls go on
+            return self._failed(_passages_of(item), error, Run(self._recipe.name))
+
+    def _failed(self, passages: tuple[Passage, ...], error: Exception, run: Run) -> PackedContext:
+        """Return an empty result that names the error and records every passage as dropped."""
+        _log.warning("%s: a call failed", self._recipe.name, exc_info=error)
+        run.error = f"{type(error).__name__}: {error}"
+        return failed(passages, self._call(_Asked("", (), None), None, run), run)
+
+    def _call(self, asked: _Asked, layout: Layout | None, run: Run) -> Call:
         recipe = self._recipe
         passthrough, deadline = recipe.on_error == "passthrough", recipe.deadline_ms
         return Call(
             counter=self._counter,
-            renderer=Renderer(recipe.render, passages, layout),
+            renderer=Renderer(recipe.render, asked.passages, layout),
             scorer=self._scorer,
-            budget=recipe.budget if budget is None else budget,
+            budget=recipe.budget if asked.budget is None else asked.budget,
             pin_overflow="degrade" if passthrough else recipe.pin_overflow,
-            expires_at=None if deadline is None else time.monotonic() + deadline / 1000,
+            expires_at=None if deadline is None else run.started + deadline / 1000,
         )
 
     def _run(self, selection: Selection, call: Call, run: Run) -> Selection:
@@ -239,7 +264,8 @@ class Pipeline:
             if self._recipe.on_error == "raise":
                 raise InputError(run.error)
         for name, step in steps:
-            if call.expired():
+            # Always split: of a whole passage, nothing may fit the budget.
+            if step != self._split and call.expired():
                 break
             started = time.perf_counter()
             try:
@@ -255,46 +281,66 @@ class Pipeline:
         return selection
 
     def _split(self, selection: Selection, call: Call) -> Selection:
+        """Return the selection of sentences and blocks; after the deadline, of whole passages."""
         language = self._recipe.language
-        passages = selection.passages
-        spans = [split(passage.text, language=language) for passage in passages]
-        return Selection.of(selection.query, list(map(SplitPassage, passages, spans)))
-
-    def _compress_one(self, query: str, passages: Passages, budget: int | None) -> PackedContext:
-        try:
-            return self.compress(query, passages, budget=budget)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the other calls go on
-            _log.warning("%s: a call of a batch failed", self._recipe.name, exc_info=True)
-            return self._failed(passages, f"{type(error).__name__}: {error}")
-
-    def _failed(self, passages: Passages, error: str) -> PackedContext:
-        """Return an empty result that names the error and records every passage as dropped."""
-        known = _as_passages([p for p in passages if isinstance(p, Passage | str)])
-        call = self._call(known, None, None)
-        selection = Selection.of("", [unsplit(p) for p in known])
-        selection = selection.drop(selection.kept, stage="batch", reason="error")
-        return packed(fit(selection, call), call, Run(self._recipe.name, error=error))
+        passages = []
+        for index, passage in enumerate(selection.passages):
+            if index > 0 and call.expired():
+                passages.append(unsplit(passage))
+            else:
+                passages.append(SplitPassage(passage, split(passage.text, language=language)))
+        return Selection.of(selection.query, passages)
 
 
-def _checked(query: str, passages: Passages) -> tuple[Passage, ...]:
+class _Asked(NamedTuple):
+    """The checked arguments of a call."""
+
+    query: str
+    passages: tuple[Passage, ...]
+    budget: int | None
+
+
+def _checked(query: str, passages: Passages, budget: int | None) -> _Asked:
     if not isinstance(query, str):
-        raise InputError(f"`query` must be a string, got {query!r}")
+        raise InputError(f"`query` must be a string, got {shown(query)}")
     if isinstance(passages, str | Passage) or not isinstance(passages, Sequence):
-        raise InputError(f"`passages` must be a sequence of passages, got {passages!r}")
+        raise InputError(f"`passages` must be a sequence of passages, got {shown(passages)}")
     for index, passage in enumerate(passages):
         if not isinstance(passage, Passage | str):
-            raise InputError(f"`passages[{index}]` must be a Passage or a string, got {passage!r}")
-    return _as_passages(passages)
-
-
-def _as_passages(passages: Passages) -> tuple[Passage, ...]:
-    return tuple(Passage(p) if isinstance(p, str) else p for p in passages)
+            where = f"`passages[{index}]`"
+            raise InputError(f"{where} must be a Passage or a string, got {shown(passage)}")
+    known = tuple(Passage(p) if isinstance(p, str) else p for p in passages)
+    return _Asked(query, known, _checked_budget(budget))
 
 
 def _checked_budget(budget: int | None) -> int | None:
-    if budget is None or (isinstance(budget, int) and budget >= 0 and budget is not True):
-        return budget
-    raise InputError(f"`budget` must be an integer of 0 or more, or None, got {budget!r}")
+    if budget is None:
+        return None
+    if isinstance(budget, Integral) and not isinstance(budget, bool) and budget >= 0:
+        return int(budget)
+    raise InputError(f"`budget` must be an integer of 0 or more, or None, got {shown(budget)}")
+
+
+def _passages_of(item: object) -> tuple[Passage, ...]:
+    """Return the passages of an item of a batch that failed; none when they are the fault."""
+    try:
+        return _checked("", item[1], None).passages  # type: ignore[index]
+    except (InputError, LookupError, TypeError):
+        return ()
+
+
+def _as_scorer(scorer: object, where: str) -> Scorer:
+    for attribute in ("score", "score_many", "pointwise", "operating_points"):
+        if not hasattr(scorer, attribute):
+            raise RecipeError(f"{where}: a scorer must have `{attribute}`, got {shown(scorer)}")
+    return cast(Scorer, scorer)
+
+
+def _counter_of(recipe: Recipe) -> TokenCounter:
+    try:
+        return counter_from(recipe.token_counter)
+    except RecipeError as error:
+        raise RecipeError(f"{recipe.name}: {error}") from None
 
 
 def _worker_pool() -> ThreadPoolExecutor:

@@ -28,12 +28,16 @@ class PerProcess(Generic[T]):
     def get(self) -> T:
         """Return this process's value, made now if it is the first use."""
         pid = os.getpid()
-        if pid not in self._values:
+        try:
+            return self._values[pid]
+        except KeyError:
             with self._locks.setdefault(pid, threading.Lock()):
                 if pid not in self._values:
                     self._values[pid] = self._make()
-        return self._values[pid]
+                return self._values[pid]
 
     def pop(self) -> T | None:
         """Forget this process's value and return it, or None when there is none."""
-        return self._values.pop(os.getpid(), None)
+        pid = os.getpid()
+        with self._locks.setdefault(pid, threading.Lock()):
+            return self._values.pop(pid, None)

@@ -13,12 +13,21 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from ctxpack import registry
-from ctxpack.errors import RecipeError
+from ctxpack.errors import RecipeError, shown
 from ctxpack.render import Render
 from ctxpack.scoring.base import ConfiguredScorer
+from ctxpack.sentences import split
 from ctxpack.stages.base import PinOverflow, Stage
 
 OnError = Literal["raise", "passthrough"]
@@ -61,6 +70,12 @@ class Recipe(BaseModel):
     render: Render = Render()
     steps: tuple[InstanceOf[Stage], ...]
 
+    @field_validator("language")
+    @classmethod
+    def _check_language(cls, language: str) -> str:
+        split("", language=language)
+        return language
+
     @model_validator(mode="after")
     def _check_order(self) -> Recipe:
         scored = False
@@ -68,6 +83,10 @@ class Recipe(BaseModel):
             if step.needs_scores and not scored:
                 raise ValueError(f"steps[{index}].{step.name} needs a `score` step before it")
             scored = scored or step.name == "score"
+            try:
+                step.check(self.scorer)
+            except ValueError as error:
+                raise ValueError(f"steps[{index}].{step.name}: {error}") from None
         return self
 
     def to_data(self) -> dict[str, Any]:
@@ -86,8 +105,8 @@ def load(source: str | Path | Mapping[str, Any] | Recipe) -> Recipe:
     """Return a recipe.
 
     Args:
-        source: the name of a shipped recipe, the path of a YAML file (a `Path`, or a string that
-            ends in ``.yaml`` or ``.yml``), its data as a mapping, or a recipe.
+        source: the name of a shipped recipe, the path of a YAML file (a `Path`, or a string with a
+            dot or a separator in it), its data as a mapping, or a recipe.
 
     Raises:
         RecipeError: the recipe is not there, or breaks a rule; the message says where, which rule
@@ -97,13 +116,15 @@ def load(source: str | Path | Mapping[str, Any] | Recipe) -> Recipe:
         return source
     if isinstance(source, Mapping):
         return parse(source, where=str(source.get("name", "recipe")))
+    if not isinstance(source, str | Path):
+        raise RecipeError(f"a recipe must be a name, a path or a mapping, got {shown(source)}")
     path: Path | Traversable = Path(source)
-    if isinstance(source, str) and not source.endswith((".yaml", ".yml")):
+    if isinstance(source, str) and path.name == source and "." not in source:
         path = _shipped(source)
     try:
         text = path.read_text(encoding="utf-8")
         data = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise RecipeError(f"{source}: cannot be read: {error}") from error
     if not isinstance(data, Mapping):
         raise RecipeError(f"{source}: must be a mapping, got {data!r}")

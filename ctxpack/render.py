@@ -7,6 +7,7 @@ import re
 import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -283,16 +284,17 @@ def _missing(separator: str, before: str) -> str:
 
 
 def _free_gap(mark: str, texts: Sequence[str]) -> str:
-    """Return `mark` repeated until no text contains it: ``'[…]'`` → ``'[…][…]'``."""
-    free = mark
-    while mark and any(free in text for text in texts):
-        free += mark
-    return free
+    """Return `mark`, numbered when a text contains it: ``'[…]'``, else ``'[…2]'``, and so on."""
+    if not any(mark in text for text in texts if mark):
+        return mark
+    head, tail = mark[:-1], mark[-1]
+    numbered = re.compile(rf"{re.escape(head)}(\d+){re.escape(tail)}", re.ASCII)
+    taken = {number for text in texts for number in numbered.findall(text)}
+    free = next(number for number in count(2) if str(number) not in taken)
+    return f"{head}{free}{tail}"
 
 
 def _free_citation(texts: Sequence[str]) -> str:
     """Return a citation form that no text contains: ``'[{}]'``, else ``'[#{}]'``, and so on."""
-    prefix = ""
-    while any(re.search(rf"\[{prefix}\d+\]", text) for text in texts):
-        prefix += "#"
-    return f"[{prefix}{{}}]"
+    taken = {hashes for text in texts for hashes in re.findall(r"\[(#*)\d+\]", text)}
+    return "[" + next("#" * n for n in count() if "#" * n not in taken) + "{}]"

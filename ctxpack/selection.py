@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ctxpack.errors import ContractError, InputError
+from ctxpack.errors import ContractError, InputError, shown
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float32]
@@ -58,17 +58,17 @@ class Passage:
 
     def __post_init__(self) -> None:
         if not isinstance(self.text, str):
-            raise InputError(f"Passage: `text` must be a string, got {self.text!r}")
+            raise InputError(f"Passage: `text` must be a string, got {shown(self.text)}")
         for name in ("id", "title"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
-                raise InputError(f"Passage: `{name}` must be a string or None, got {value!r}")
+                raise InputError(f"Passage: `{name}` must be a string or None, got {shown(value)}")
         if self.score is not None and not isinstance(self.score, Real):
-            raise InputError(f"Passage: `score` must be a number or None, got {self.score!r}")
+            raise InputError(f"Passage: `score` must be a number or None, got {shown(self.score)}")
         if self.metadata is None:
             object.__setattr__(self, "metadata", {})
         elif not isinstance(self.metadata, Mapping):
-            raise InputError(f"Passage: `metadata` must be a mapping, got {self.metadata!r}")
+            raise InputError(f"Passage: `metadata` must be a mapping, got {shown(self.metadata)}")
         else:
             object.__setattr__(self, "metadata", dict(self.metadata))
 
@@ -128,7 +128,7 @@ class Drop(NamedTuple):
     merged_into: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Selection:
     """All spans of all passages, their scores, and which are kept.
 
@@ -143,10 +143,11 @@ class Selection:
         parents: (n_spans,) int64, number of the span that each span requires, -1 for none.
         order: a permutation of the passage indices, the order of the output.
         drop_of: (n_spans,) int64, `KEPT` or an index into `drops`.
-        drops: the reasons met so far.
         pinned: (n_spans,) bool, spans that selection must keep.
+        drops: the reasons met so far.
         passage_scores: (n_passages,) float32 in [0, 1], or None before scoring.
         span_scores: (n_spans,) float32 in [0, 1], or None before scoring.
+        whole_passages: whether the last cut to the budget drops passages whole.
     """
 
     query: str
@@ -160,6 +161,11 @@ class Selection:
     drops: tuple[DropReason, ...] = ()
     passage_scores: FloatArray | None = None
     span_scores: FloatArray | None = None
+    whole_passages: bool = False
+
+    def __post_init__(self) -> None:
+        for array in (self.first, self.parents, self.drop_of, self.pinned):
+            array.setflags(write=False)
 
     @classmethod
     def of(cls, query: str, split: Sequence[SplitPassage]) -> Selection:
@@ -185,18 +191,21 @@ class Selection:
 
     @cached_property
     def kept(self) -> BoolArray:
-        """(n_spans,) bool, true where a span is kept. Do not write to it."""
+        """(n_spans,) bool, true where a span is kept; read-only."""
         kept: BoolArray = self.drop_of == KEPT
+        kept.setflags(write=False)
         return kept
 
     @cached_property
     def passage_of(self) -> IntArray:
-        """(n_spans,) int64, index of the passage that owns each span. Do not write to it."""
-        return np.repeat(np.arange(len(self.passages)), np.diff(self.first))
+        """(n_spans,) int64, index of the passage that owns each span; read-only."""
+        owner = np.repeat(np.arange(len(self.passages)), np.diff(self.first))
+        owner.setflags(write=False)
+        return owner
 
     @cached_property
     def is_frame(self) -> BoolArray:
-        """(n_spans,) bool, true where a span only serves others. Do not write to it.
+        """(n_spans,) bool, true where a span only serves others; read-only.
 
         A heading, table header or list lead-in that others require is a frame; a list item with
         items of its own is not.
@@ -204,6 +213,7 @@ class Selection:
         frame = np.zeros(len(self.spans), dtype=np.bool_)
         for number in np.unique(self.parents[self.parents >= 0]).tolist():
             frame[number] = self.spans[number].kind in FRAME_KINDS
+        frame.setflags(write=False)
         return frame
 
     def text_of(self, span: int) -> str:

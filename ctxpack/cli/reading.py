@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ctxpack.errors import InputError
+from ctxpack.errors import InputError, shown
 from ctxpack.selection import Passage
 
 STDIN = "-"
@@ -92,7 +92,7 @@ def _json_items(source: str, text: str) -> Iterator[tuple[str, Any]]:
     if not isinstance(items, list):
         raise InputError(
             f"{source}: must be a list, a passage, or an object with a list `passages`,"
-            f" got {_shown(data)}"
+            f" got {shown(data)}"
         )
     for index, item in enumerate(items):
         yield f"{source}: passages[{index}]", item
@@ -126,10 +126,10 @@ def _passage(item: Any, keys: Keys, where: str) -> Passage:
     if isinstance(item, str):
         return Passage(item)
     if not isinstance(item, dict):
-        raise InputError(f"{where}: must be a string or an object, got {_shown(item)}")
+        raise InputError(f"{where}: must be a string or an object, got {shown(item)}")
     text, title, identifier, score = (item.get(key) for key in keys)
     if not isinstance(text, str):
-        found = f"got {_shown(text)}" if keys.text in item else f"its keys are {', '.join(item)}"
+        found = f"got {shown(text)}" if keys.text in item else f"its keys are {', '.join(item)}"
         raise InputError(f"{where}: `{keys.text}` must be a string; {found} (see --field)")
     if isinstance(identifier, int):
         identifier = str(identifier)
@@ -138,9 +138,3 @@ def _passage(item: Any, keys: Keys, where: str) -> Passage:
         return Passage(text, id=identifier, title=title, score=score, metadata=metadata)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
-
-
-def _shown(value: Any) -> str:
-    """Return a value as an error shows it, abridged: ``'[1, 2, 3]'``."""
-    shown = repr(value)
-    return shown if len(shown) <= 60 else shown[:57] + "..."

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from ctxpack.errors import ContractError
+from ctxpack.errors import ContractError, shown
 from ctxpack.packing import PackingProblem
 from ctxpack.render import Renderer
 from ctxpack.scoring.base import Scorer
@@ -30,7 +30,7 @@ class Call:
         scorer: the pipeline's scorer.
         budget: most tokens the output may have; None for no limit.
         pin_overflow: what to do when the pinned spans alone do not fit the budget.
-        expires_at: `time.monotonic` seconds after which the call is cut short; None for never.
+        expires_at: `time.perf_counter` seconds after which the call is cut short; None for never.
         notes: facts for the report, such as a changed mark; stages append to it.
     """
 
@@ -44,7 +44,7 @@ class Call:
 
     def expired(self) -> bool:
         """Return whether the deadline has passed; the first time that it has, note it."""
-        late = self.expires_at is not None and time.monotonic() >= self.expires_at
+        late = self.expires_at is not None and time.perf_counter() >= self.expires_at
         if late and "deadline" not in self.notes:
             self.notes.append("deadline")
         return late
@@ -89,6 +89,33 @@ class Call:
         )
 
 
+def by_passage(problem: PackingProblem, selection: Selection) -> PackingProblem:
+    """Return `problem` with passages in place of spans.
+
+    A passage is worth its score, unscored its best span; it costs its kept spans and their gaps.
+    """
+    n_passages = len(selection.passages)
+    cost, utility = np.zeros(n_passages, dtype=np.int64), np.zeros(n_passages)
+    forced = np.zeros(n_passages, dtype=np.bool_)
+    kept = np.flatnonzero(selection.kept)
+    owner = selection.passage_of[kept]
+    np.add.at(cost, owner, problem.cost[kept])
+    np.add.at(cost, owner[1:][(np.diff(owner) == 0) & (np.diff(kept) > 1)], problem.gap_cost)
+    np.maximum.at(utility, owner, problem.utility[kept])
+    if selection.passage_scores is not None:
+        utility = selection.passage_scores.astype(np.float64)
+    forced[selection.passage_of[selection.pinned]] = True
+    return replace(
+        problem,
+        utility=utility,
+        cost=cost,
+        parent=np.full(n_passages, -1, dtype=np.int64),
+        passage=np.arange(n_passages),
+        forced=forced,
+        excluded=np.zeros_like(forced),
+    )
+
+
 class Stage(BaseModel, ABC):
     """One step of a recipe: options from YAML, and one hook, `_apply`.
 
@@ -112,16 +139,25 @@ class Stage(BaseModel, ABC):
         """Return the changed selection.
 
         Raises:
-            ContractError: the stage replaced query, passages or spans, or brought back a dropped
-                span without saying that it `restores`.
+            ContractError: the stage returned something else, replaced query, passages or spans, or
+                brought back a dropped span without saying that it `restores`.
         """
         after = self._apply(selection, call)
-        for part in ("query", "passages", "spans"):
+        if not isinstance(after, Selection):
+            raise ContractError(f"{self.name}: must return a selection, got {shown(after)}")
+        for part in ("query", "passages", "spans", "first", "parents"):
             if getattr(after, part) is not getattr(selection, part):
                 raise ContractError(f"{self.name}: a stage must not replace `{part}`")
         if not self.restores and (after.kept & ~selection.kept).any():
             raise ContractError(f"{self.name}: brought back a span but does not declare `restores`")
         return after
+
+    def check(self, scorer: Scorer) -> None:
+        """Check, when a recipe is read, what the options say of its scorer.
+
+        Raises:
+            ValueError: they do not fit it.
+        """
 
     @abstractmethod
     def _apply(self, selection: Selection, call: Call) -> Selection:

@@ -28,7 +28,8 @@ class Prune(Stage):
         min_evidence: spans, 0 or more, kept in the whole call, the best first, even if below the
             threshold; default 0, none.
         pins: regular expressions, in Python's syntax; a span in which one is found is never
-            dropped, by later steps neither. Default none. They are the recipe author's: one that
+            dropped by this or a later step; one that an earlier step dropped stays dropped.
+            Default none. They are the recipe author's: one that
             backtracks without end is not stopped.
         pin_kinds: kinds of spans that are pinned likewise; default none.
 
@@ -76,6 +77,10 @@ class Prune(Stage):
         wanted = selection.with_required(wanted)
         return selection.drop(~wanted, stage=self.name, reason="below_threshold")
 
+    def check(self, scorer: Scorer) -> None:
+        """Check that the scorer has the operating point."""
+        self._threshold_of(scorer)
+
     def _threshold_of(self, scorer: Scorer) -> float:
         """Return the threshold as a number.
 
@@ -87,8 +92,8 @@ class Prune(Stage):
         points = scorer.operating_points
         if self.threshold not in points:
             raise RecipeError(
-                f"prune: `threshold` must be an operating point of the scorer"
-                f" ({', '.join(sorted(points))}) or a number, got {self.threshold!r}"
+                f"`threshold` must be a number or an operating point of the scorer"
+                f" ({', '.join(points)}), got {self.threshold!r}"
             )
         return float(points[self.threshold])
 

@@ -8,9 +8,9 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from ctxpack.packing import PackingProblem, cost_of, pack
+from ctxpack.packing import cost_of, pack
 from ctxpack.selection import BoolArray, Selection
-from ctxpack.stages.base import Call, Stage
+from ctxpack.stages.base import Call, Stage, by_passage
 
 
 class Select(Stage):
@@ -36,6 +36,8 @@ class Select(Stage):
     min_utility: float = Field(default=0.0, ge=0, le=1)
 
     def _apply(self, selection: Selection, call: Call) -> Selection:
+        if self.unit == "passage":
+            selection = replace(selection, whole_passages=True)
         low = self._below_min_utility(selection)
         selection = selection.drop(low, stage=self.name, reason="below_min_utility")
         if call.budget is None:
@@ -46,7 +48,7 @@ class Select(Stage):
         if self.unit == "span":
             taken = pack(problem)
         else:
-            taken = pack(_by_passage(problem, selection))[selection.passage_of]
+            taken = pack(by_passage(problem, selection))[selection.passage_of]
         return selection.drop(~taken, stage=self.name, reason="over_budget")
 
     def _below_min_utility(self, selection: Selection) -> BoolArray:
@@ -57,30 +59,3 @@ class Select(Stage):
             return (selection.span_scores < self.min_utility) & ~selection.is_frame
         low: BoolArray = selection.passage_scores < self.min_utility
         return low[selection.passage_of]
-
-
-def _by_passage(problem: PackingProblem, selection: Selection) -> PackingProblem:
-    """Return `problem` with passages in place of spans.
-
-    A passage is worth its score, unscored its best span; it costs its kept spans and their gaps.
-    """
-    n_passages = len(selection.passages)
-    cost, utility = np.zeros(n_passages, dtype=np.int64), np.zeros(n_passages)
-    forced = np.zeros(n_passages, dtype=np.bool_)
-    kept = np.flatnonzero(selection.kept)
-    owner = selection.passage_of[kept]
-    np.add.at(cost, owner, problem.cost[kept])
-    np.add.at(cost, owner[1:][(np.diff(owner) == 0) & (np.diff(kept) > 1)], problem.gap_cost)
-    np.maximum.at(utility, owner, problem.utility[kept])
-    if selection.passage_scores is not None:
-        utility = selection.passage_scores.astype(np.float64)
-    forced[selection.passage_of[selection.pinned]] = True
-    return replace(
-        problem,
-        utility=utility,
-        cost=cost,
-        parent=np.full(n_passages, -1, dtype=np.int64),
-        passage=np.arange(n_passages),
-        forced=forced,
-        excluded=np.zeros_like(forced),
-    )

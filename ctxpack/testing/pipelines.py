@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import os
 import pickle
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
 
@@ -81,6 +83,41 @@ class PipelineContract:
         case = CASES["prose"]
         assert _key(copied.compress(*case)) == _key(pipeline.compress(*case))
 
+    def test_works_after_a_fork(self, pipeline: Pipeline) -> None:
+        """A child of a process that has used the worker pool gets the same result."""
+        case = CASES["prose"]
+        here = asyncio.run(pipeline.acompress(*case))
+        read, write = os.pipe()
+        if os.fork() == 0:
+            there = asyncio.run(pipeline.acompress(*case))
+            os.write(write, there.text.encode())
+            os._exit(0)
+        os.wait()
+        assert os.read(read, 1 << 16).decode() == here.text
+
+    def test_cancelling_leaves_nothing_behind(self, pipeline: Pipeline) -> None:
+        """After cancelled calls the next one gets the same result."""
+        case = CASES["prose"]
+
+        async def run() -> PackedContext:
+            tasks = [asyncio.create_task(pipeline.acompress(*case)) for _ in range(8)]
+            await asyncio.sleep(0)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            return await pipeline.acompress(*case)
+
+        assert _key(asyncio.run(run())) == _key(pipeline.compress(*case))
+
+    def test_touches_no_network(self, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A call opens no socket."""
+
+        def refuse(*args: object) -> None:
+            raise AssertionError("a socket was opened")
+
+        monkeypatch.setattr(socket, "socket", refuse)
+        assert pipeline.compress(*CASES["prose"]).text
+
     def test_passes_through_when_scoring_fails(self, pipeline: Pipeline, case: Case) -> None:
         """With ``on_error: passthrough`` a failing scorer leaves a lawful result that says so."""
         failing = Pipeline.from_recipe(
@@ -88,15 +125,16 @@ class PipelineContract:
         )
         packed = failing.compress(case.query, case.passages)
         check_laws(packed, case.passages, counter=failing.token_counter, budget=40)
+        scores = any(stage.name == "score" for stage in pipeline.recipe.steps)
         something_to_score = any(passage.text for passage in case.passages)
-        assert ("error" in packed.report["reasons"]) == something_to_score
+        assert ("error" in packed.report["reasons"]) == (scores and something_to_score)
 
     def test_deadline_cuts_within_the_budget(self, pipeline: Pipeline, case: Case) -> None:
         """A deadline that has passed leaves a lawful result that says so."""
         hurried = Pipeline.from_recipe(pipeline.recipe, deadline_ms=1e-6)
         packed = hurried.compress(case.query, case.passages, budget=40)
         check_laws(packed, case.passages, counter=hurried.token_counter, budget=40)
-        assert "deadline" in packed.report["reasons"]
+        assert ("deadline" in packed.report["reasons"]) == bool(pipeline.recipe.steps)
 
 
 class _Failing(ConfiguredScorer):

@@ -27,9 +27,9 @@ class TestCitations(PipelineContract):
         return Pipeline.from_recipe("balanced", render=render)
 
 
-class TestWithoutStages(PipelineContract):
-    """A pipeline of no stages still keeps the laws: the last count decides alone."""
+class TestWithoutSteps(PipelineContract):
+    """A pipeline of no steps still keeps the laws: the last count decides alone."""
 
     @pytest.fixture
     def pipeline(self) -> Pipeline:
-        return Pipeline.from_recipe({"scorer": "lexical", "steps": ["score"]})
+        return Pipeline.from_recipe({"scorer": "lexical", "steps": []})

@@ -236,7 +236,81 @@ def test_one_failing_call_does_not_lose_the_others(make: Callable[..., Pipeline]
         "The quay is new. ",
     )
     assert bad.report["reasons"] == ["error"]
-    assert [(d.start, d.end, d.stage) for d in bad.dropped] == [(0, 51, "batch"), (0, 37, "batch")]
+    assert [(d.start, d.end, d.reason) for d in bad.dropped] == [(0, 51, "error"), (0, 37, "error")]
+
+
+@pytest.mark.parametrize("item", [("q",), ("q", None), ("q", "text"), ("q", ["a", 7]), None])
+def test_an_item_that_is_no_call_does_not_lose_the_others(
+    make: Callable[..., Pipeline], item: Any
+) -> None:
+    """Whatever stands in a batch, the other items are compressed."""
+    bad, good = make().compress_batch([item, ("wall", PASSAGES)])
+    assert (bad.text, bad.dropped) == ("", ())
+    assert bad.report["reasons"] == ["error", "no_passages"]
+    assert good.text
+
+
+def failing_count(text: str) -> int:
+    """Count as a counter that fails."""
+    raise OSError("no tables")
+
+
+def test_passthrough_takes_a_failing_counter(make: Callable[..., Pipeline]) -> None:
+    """When nothing can be counted nothing can be kept, and the result says so."""
+    recipe = make(on_error="passthrough").recipe
+    packed = Pipeline.from_recipe(recipe, token_counter=failing_count).compress("wall", PASSAGES)
+    assert (packed.text, packed.report["reasons"]) == ("", ["error"])
+    assert packed.report["error"] == "OSError: no tables"
+    with pytest.raises(OSError, match="no tables"):
+        Pipeline.from_recipe(make().recipe, token_counter=failing_count).compress("w", PASSAGES)
+
+
+def test_a_counter_that_charges_for_no_text_ends(make: Callable[..., Pipeline]) -> None:
+    """A counter that adds marks to every text does not keep the budget from being reached."""
+    recipe = make(pin_overflow="degrade").recipe
+    pipeline = Pipeline.from_recipe(recipe, token_counter=lambda text: len(text) + 2)
+    assert pipeline.compress("wall", PASSAGES, budget=1).token_count == 0
+
+
+def test_the_deadline_counts_from_the_call(make: Callable[..., Pipeline]) -> None:
+    """A call that waits for a worker until its deadline is cut when it gets one."""
+    pipeline = make(["score", Slow(), {"prune": 0.5}], deadline_ms=100.0)
+
+    async def run() -> list[Any]:
+        return await asyncio.gather(*(pipeline.acompress("wall", PASSAGES) for _ in range(12)))
+
+    started = time.perf_counter()
+    packed = asyncio.run(run())
+    assert all(result.report["reasons"] == ["deadline"] for result in packed)
+    assert time.perf_counter() - started < 3 * 0.1 * 12 / 2
+
+
+def test_an_unregistered_stage_takes_overrides(make: Callable[..., Pipeline]) -> None:
+    """A pipeline of stage objects can be changed like any other."""
+    assert Pipeline.from_recipe(make(["score", Slow()]).recipe, budget=5).recipe.budget == 5
+
+
+def test_a_scorer_must_be_one() -> None:
+    """An object that cannot score is refused when the pipeline is made."""
+    with pytest.raises(RecipeError, match="balanced: a scorer must have `score`, got 42"):
+        Pipeline.from_recipe("balanced", scorer=42)  # type: ignore[arg-type]
+
+
+def test_messages_do_not_hold_the_input(make: Callable[..., Pipeline]) -> None:
+    """A wrong argument of ten megabytes gives a short message."""
+    with pytest.raises(InputError) as error:
+        make().compress("wall", "x" * 10_000_000)
+    assert len(str(error.value)) < 200
+
+
+def test_rerank_only_keeps_passages_whole(scorer: ConfiguredScorer) -> None:
+    """The last cut drops whole passages when the selection is of whole passages."""
+    pipeline = Pipeline.from_recipe(
+        "rerank-only", scorer=scorer, token_counter=lambda text: len(text) + 9 * text.count("\n")
+    )
+    for budget in range(0, 160, 5):
+        packed = pipeline.compress("wall", PASSAGES, budget=budget)
+        assert all(kept.text == kept.passage.text for kept in packed.passages)
 
 
 def test_the_recipe_has_the_default_budget(make: Callable[..., Pipeline]) -> None:

@@ -87,6 +87,11 @@ def test_writes_the_shortest_spelling() -> None:
             {"steps": ["score", {"rerank": 0}]},
             r"small: steps\[1\]\.rerank: `top_k` must be .*got 0",
         ),
+        ({"language": "english"}, r"small: .*`language` must be 'auto' or an ISO 639-1 code"),
+        (
+            {"steps": ["score", {"prune": "balancd"}]},
+            r"small: steps\[1\]\.prune: `threshold` must be .*\(faithful, .*\), got 'balancd'",
+        ),
         (
             {"render": {"template": "x"}},
             r"small: render: `template` must hold \{body\} exactly once",

@@ -80,8 +80,8 @@ def test_a_passage_cannot_forge_a_mark() -> None:
     passages = (A, forger)
     renderer = Renderer(Render(citations=True), passages)
     written = renderer.write(kept(0, 2, passages=passages))
-    assert written.text == "[#1] Alpha\nOne. […][…]\nThree."
-    assert renderer.changed_marks == ("[…][…]", "[#n]")
+    assert written.text == "[#1] Alpha\nOne. […2]\nThree."
+    assert renderer.changed_marks == ("[…2]", "[#n]")
 
 
 def test_pieces_map_the_text_to_its_sources() -> None:

@@ -43,7 +43,7 @@ def test_knows_the_scorers_operating_points(make, call_for) -> None:
 def test_names_the_operating_points_it_knows(make, call_for) -> None:
     """A name that the scorer does not have is an error of the recipe."""
     selection = make("One. ", scores=[[0.5]])
-    known = r"prune: `threshold` .*\(aggressive, balanced, faithful\).* got 'balance'"
+    known = r"`threshold` .*\(faithful, balanced, aggressive\), got 'balance'"
     with pytest.raises(RecipeError, match=known):
         Prune(threshold="balance")(selection, call_for(selection))
 

@@ -70,7 +70,7 @@ def test_looks_at_the_whole_call_for_a_scorer_that_does(make, call_for) -> None:
 def test_deadline_leaves_later_passages_at_zero(make, call_for, monkeypatch) -> None:
     """When time is up, scored passages keep their score, the others have 0, and a note says so."""
     now = [0.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
     selection = make(*["One. "] * 9)
     scorer = scorer_of(lambda texts: (now.__setitem__(0, now[0] + 1), ones(texts))[1])
     call = call_for(selection, scorer=scorer, expires_at=1.5)
