@@ -17,6 +17,8 @@ class BlockReading(Reading):
         mark: see `Reading`; a block of its own.
     """
 
+    joiner = "\n\n"
+
     def __init__(self, texts: Sequence[str], mark: str) -> None:
         super().__init__(mark)
         self.units = [Passage(text) for text in texts]
@@ -24,7 +26,7 @@ class BlockReading(Reading):
 
     def join(self, bodies: Sequence[tuple[int, str]]) -> str:
         """Return the blocks as one text, for the count."""
-        return "\n\n".join([*self.kept(bodies).values(), self.mark])
+        return self.joiner.join([*self.kept(bodies).values(), self.mark])
 
 
 def _is_json(text: str) -> bool:

@@ -26,6 +26,8 @@ class JsonReading(Reading):
         RecursionError: it is nested too deeply.
     """
 
+    joiner = ", "
+
     def __init__(self, text: str, mark: str) -> None:
         super().__init__(mark)
         self._tree = JsonTree(text)

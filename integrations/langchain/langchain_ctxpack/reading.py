@@ -20,11 +20,13 @@ class Reading(ABC):
         units: the passages of the call.
         is_whole: of each unit, whether it is kept whole or not at all.
         header: the unit without which the others cannot be read; None for none.
+        joiner: what stands between two units that follow each other.
     """
 
     units: Sequence[Passage]
     is_whole: Sequence[bool]
     header: int | None = None
+    joiner: str = ""
 
     def __init__(self, mark: str) -> None:
         self.mark = mark
@@ -56,13 +58,17 @@ class Reading(ABC):
             bodies: as for `join`.
             packed: what the engine made of the units.
         """
-        kept, dropped = self.kept(bodies), []
+        kept, dropped, last = self.kept(bodies), list[str](), -2
         for number, unit in enumerate(self.units):
-            if self.is_whole[number]:
-                dropped += [] if number in kept else [unit.text]
-            else:
+            if not self.is_whole[number]:
                 slices = (drop for drop in packed.dropped if drop.passage_index == number)
                 dropped += [unit.text[drop.start : drop.end] for drop in slices]
+            elif number not in kept:
+                if last == number - 1:
+                    dropped[-1] += self.joiner + unit.text
+                else:
+                    dropped.append(unit.text)
+                last = number
         return dropped
 
 
