@@ -44,6 +44,35 @@ def speed(
 
 
 @app.command()
+def adapters(
+    recipe: options.Recipe = "lexical",
+    passages: Annotated[int, typer.Option(help="Passages per call.")] = 20,
+    characters: Annotated[int, typer.Option(help="Characters per passage.")] = 650,
+    budget: options.Budget = 512,
+    calls: Annotated[int, typer.Option("--calls", "-n", help="Timed calls.")] = 200,
+    output: _Output = None,
+) -> None:
+    """Measure what the adapters for LangChain and LlamaIndex cost over the engine, on one core."""
+    from ctxpack.bench.adapters import measure
+    from ctxpack.bench.speed import Workload
+
+    workload = Workload(
+        recipe=recipe, passages=passages, characters=characters, budget=budget, calls=calls
+    )
+    record = measure(workload)
+    results = record["ms"] | {
+        f"{name} over engine": clocks for name, clocks in record["over_engine"].items()
+    }
+    rows = [
+        (name, clock, f"{ms['median']:.2f}", f"{ms['p95']:.2f}")
+        for name, clocks in results.items()
+        for clock, ms in clocks.items()
+    ]
+    _show(("call", "clock", "median ms", "p95 ms"), rows)
+    _write(record, output)
+
+
+@app.command()
 def quality(
     files: Annotated[
         list[Path], typer.Argument(metavar="FILES", help="Records as JSON Lines, gzip or plain.")
