@@ -54,6 +54,8 @@ _TITLE_COUNT = 2.0
 _FUNCTION_WORD = 0.1
 _MAX_TERMS = 64
 _HOPS_FROM = 4
+_COMPETITORS = 500
+"""More than the spans of nearly every call that the weights were fitted on."""
 
 _NAME = re.compile(r"[^.!?\s] [A-Z][a-z]")
 _DATE = re.compile(
@@ -196,10 +198,13 @@ def evidence_scores(evidence: Floats) -> Floats:
     """Return (n_spans,) probabilities in (0, 1), given what speaks for each span of one call.
 
     Spans compete: the log of the summed ``exp(evidence)`` of the call is taken off each, because
-    few spans of a call are evidence, however many match. This is what calibrates the scores.
+    few spans of a call are evidence, however many match. This is what calibrates the scores. Only
+    the best `_COMPETITORS` count, so that many spans of no interest do not hide the best.
     """
-    top = evidence.max()
-    total = top + np.log(np.exp(evidence - top).sum())
+    first = max(0, len(evidence) - _COMPETITORS)
+    best = np.partition(evidence, first)[first:]
+    top = best.max()
+    total = top + np.log(np.exp(best - top).sum())
     log_odds = evidence + WEIGHTS["competition"] * total + WEIGHTS["constant"]
     scores: Floats = 1 / (1 + np.exp(-log_odds))
     return scores

@@ -134,7 +134,7 @@ class PipelineContract:
         hurried = Pipeline.from_recipe(pipeline.recipe, deadline_ms=1e-6)
         packed = hurried.compress(case.query, case.passages, budget=40)
         check_laws(packed, case.passages, counter=hurried.token_counter, budget=40)
-        assert ("deadline" in packed.report["reasons"]) == bool(pipeline.recipe.steps)
+        assert "deadline" in packed.report["reasons"] or not pipeline.recipe.steps
 
 
 class _Failing(ConfiguredScorer):
