@@ -17,12 +17,7 @@ from ctxpack.pipeline import Pipeline
 from ctxpack.selection import Passage
 
 _WARM_UP_CALLS = 10
-_DISTRIBUTIONS = (
-    "langchain-ctxpack",
-    "langchain-core",
-    "llama-index-postprocessor-ctxpack",
-    "llama-index-core",
-)
+_FRAMEWORKS = ("langchain-core", "llama-index-core")
 
 Work = Callable[[], object]
 Contender = Callable[[str, Sequence[Passage]], Work]
@@ -49,11 +44,10 @@ def measure(workload: Workload) -> dict[str, Any]:
         }
         times = _times(contenders, workload)
         token_counter = pipeline.token_counter.name
-    options = [f"--{name}={value}" for name, value in asdict(workload).items() if value is not None]
-    frameworks = {name: machine.version_of(name) for name in _DISTRIBUTIONS}
+    frameworks = {name: machine.version_of(name) for name in _FRAMEWORKS}
     return {
         "benchmark": "adapters",
-        "command": shlex.join(["ctxpack", "bench", "adapters", *options]),
+        "command": _command(workload),
         "commit": machine.commit(),
         "versions": machine.versions() | frameworks,
         "hardware": machine.hardware(),
@@ -71,6 +65,12 @@ def measure(workload: Workload) -> dict[str, Any]:
             if name != "engine"
         },
     }
+
+
+def _command(workload: Workload) -> str:
+    values = {name: getattr(workload, name) for name in ("recipe", "passages", "budget", "calls")}
+    options = [f"--{name}={value}" for name, value in values.items() if value is not None]
+    return shlex.join(["ctxpack", "bench", "adapters", *options])
 
 
 def _times(contenders: dict[str, Contender], workload: Workload) -> dict[str, Times]:

@@ -47,7 +47,6 @@ def speed(
 def adapters(
     recipe: options.Recipe = "lexical",
     passages: Annotated[int, typer.Option(help="Passages per call.")] = 20,
-    characters: Annotated[int, typer.Option(help="Characters per passage.")] = 650,
     budget: options.Budget = 512,
     calls: Annotated[int, typer.Option("--calls", "-n", help="Timed calls.")] = 200,
     output: _Output = None,
@@ -56,10 +55,7 @@ def adapters(
     from ctxpack.bench.adapters import measure
     from ctxpack.bench.speed import Workload
 
-    workload = Workload(
-        recipe=recipe, passages=passages, characters=characters, budget=budget, calls=calls
-    )
-    record = measure(workload)
+    record = measure(Workload(recipe=recipe, passages=passages, budget=budget, calls=calls))
     results = record["ms"] | {
         f"{name} over engine": clocks for name, clocks in record["over_engine"].items()
     }
