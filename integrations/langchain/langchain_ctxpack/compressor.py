@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import Any
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.prompts import BasePromptTemplate
-from langchain_core.runnables import Runnable, RunnableLambda
 from pydantic import ConfigDict, Field, PrivateAttr
 
-from ctxpack import PackedContext, Passage, Pipeline
+from ctxpack import Passage, Pipeline
 from langchain_ctxpack.documents import ChainLayout, documents_of, passages_of
+from langchain_ctxpack.runs import atraced, traced
 from langchain_ctxpack.settings import (
     Counter,
     DocumentPrompt,
@@ -20,16 +20,6 @@ from langchain_ctxpack.settings import (
     pipeline_of,
     prompt_of,
 )
-
-
-class _Call(TypedDict):
-    query: str
-    documents: list[Document]
-
-
-class _Result(TypedDict):
-    documents: list[Document]
-    report: dict[str, Any]
 
 
 class CtxPackCompressor(BaseDocumentCompressor):
@@ -83,8 +73,13 @@ class CtxPackCompressor(BaseDocumentCompressor):
         """Return the documents of which something is kept, in the order the recipe gives them."""
         if not documents:
             return []
-        call = _Call(query=query, documents=list(documents))
-        return self._run.invoke(call, {"callbacks": callbacks})["documents"]
+        inputs = {"query": query, "documents": list(documents)}
+        with traced(type(self).__name__, inputs, callbacks) as outputs:
+            passages, layout = self._translated(documents)
+            packed = self._pipeline.compress(query, passages, budget=self.budget, layout=layout)
+            kept = documents_of(packed, documents)
+            outputs.update(documents=kept, report=packed.report)
+        return kept
 
     async def acompress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
@@ -92,30 +87,16 @@ class CtxPackCompressor(BaseDocumentCompressor):
         """Return what `compress_documents` returns, computed in the pipeline's worker pool."""
         if not documents:
             return []
-        call = _Call(query=query, documents=list(documents))
-        return (await self._run.ainvoke(call, {"callbacks": callbacks}))["documents"]
-
-    @property
-    def _run(self) -> Runnable[_Call, _Result]:
-        """The work of one call, as something that LangChain traces."""
-        return RunnableLambda(self._compress, self._acompress, name=type(self).__name__)
-
-    def _compress(self, call: _Call) -> _Result:
-        passages, layout = self._translated(call["documents"])
-        packed = self._pipeline.compress(call["query"], passages, budget=self.budget, layout=layout)
-        return _result(packed, call["documents"])
-
-    async def _acompress(self, call: _Call) -> _Result:
-        passages, layout = self._translated(call["documents"])
-        packed = await self._pipeline.acompress(
-            call["query"], passages, budget=self.budget, layout=layout
-        )
-        return _result(packed, call["documents"])
+        inputs = {"query": query, "documents": list(documents)}
+        async with atraced(type(self).__name__, inputs, callbacks) as outputs:
+            passages, layout = self._translated(documents)
+            packed = await self._pipeline.acompress(
+                query, passages, budget=self.budget, layout=layout
+            )
+            kept = documents_of(packed, documents)
+            outputs.update(documents=kept, report=packed.report)
+        return kept
 
     def _translated(self, documents: Sequence[Document]) -> tuple[list[Passage], ChainLayout]:
         layout = ChainLayout(documents, self._prompt, self.document_separator)
         return passages_of(documents, self.title_key), layout
-
-
-def _result(packed: PackedContext, documents: Sequence[Document]) -> _Result:
-    return _Result(documents=documents_of(packed, documents), report=dict(packed.report))
