@@ -53,7 +53,9 @@ def compress_span(
     from opentelemetry import trace
 
     span = trace.get_tracer("ctxpack").start_span(SPAN_NAME, attributes=_KIND)
-    with trace.use_span(span, True, record_exception=False, set_status_on_exception=False):
+    with trace.use_span(
+        span, end_on_exit=True, record_exception=False, set_status_on_exception=False
+    ):
         if not span.is_recording():
             yield _ignore
             return
