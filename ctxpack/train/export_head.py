@@ -58,15 +58,7 @@ def head_graph(head: Head) -> onnx.ModelProto:
         torch.export.Dim(name, min=2, max=4096)
         for name in ("n_query_tokens", "n_tokens", "n_nodes")
     )
-    shapes = (
-        {0: asked},
-        {0: asked},
-        {0: asked},
-        {0: tokens},
-        {0: tokens},
-        {0: tokens},
-        {0: nodes, 1: tokens},
-    )
+    shapes = (*[{0: asked}] * 3, *[{0: tokens}] * 3, {0: nodes, 1: tokens})
     file = io.BytesIO()
     program = torch.onnx.export(
         _OnePair(head).eval(),
