@@ -15,7 +15,6 @@ QUERIES = (
 """Each is answered by one or two spans: prose, a table row, prose, a line of code."""
 
 
-
 def passages() -> list[Passage]:
     """Return the pages in the order of their file names; the first line of a file is its title."""
     pages = (page for page in files(__name__).iterdir() if page.name.endswith(".md"))

@@ -27,20 +27,20 @@ ScoreCall = tuple[str, Sequence[SplitPassage]]
 
 
 class Scorer(Protocol):
-    """Scores passages and their spans against a query; safe to call from many threads.
-
-    Attributes:
-        pointwise: true when the scores of a passage depend on (query, passage) alone; only such a
-            scorer may be cached or batched with other calls.
-        operating_points: thresholds on span scores by name (``faithful``, ``balanced``,
-            ``aggressive``), so that recipes need no numbers.
-    """
+    """Scores passages and their spans against a query; safe to call from many threads."""
 
     @property
-    def pointwise(self) -> bool: ...
+    def pointwise(self) -> bool:
+        """Whether the scores of a passage depend on (query, passage) alone.
+
+        Only such a scorer may be cached, or batched with other calls.
+        """
+        ...
 
     @property
-    def operating_points(self) -> Mapping[str, float]: ...
+    def operating_points(self) -> Mapping[str, float]:
+        """Thresholds on span scores by name (``faithful``, ``balanced``, ``aggressive``)."""
+        ...
 
     def score(self, query: str, passages: Sequence[SplitPassage]) -> list[PassageScores]:
         """Return scores for every passage, in the order given."""
