@@ -17,15 +17,15 @@ MODELS = Path(__file__).resolve().parents[1] / "models"
 class Calibration(BaseModel):
     """Logits to probabilities, by logistic regression on half of the development records.
 
-    ``P(relevant) = sigmoid(relevance[0] * r + relevance[1])`` and
-    ``P(evidence) = sigmoid(evidence[0] * s + evidence[1] * r + evidence[2])`` for the logits ``r``
-    of a passage and ``s`` of a span.
+    ``P(relevant) = sigmoid(relevance[0] * r + relevance[1])`` for the logit ``r`` of a passage, and
+    likewise for that of a span, which was trained to rank spans of all passages and so needs no
+    help from its passage's.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     relevance: tuple[float, float]
-    evidence: tuple[float, float, float]
+    evidence: tuple[float, float]
 
 
 class Manifest(BaseModel):

@@ -29,7 +29,6 @@ class Sample(NamedTuple):
         relevance: (n_passages,) passage logits.
         relevant: (n_passages,) 0 or 1.
         spans: (n_spans,) span logits.
-        whole: (n_spans,) logit of the span's passage.
         evidence: (n_spans,) 0 or 1.
         need: (n_spans,) number of what is needed: spans with the same number stand for each other,
             because one answer is enough; -1 where a span is no evidence.
@@ -38,7 +37,6 @@ class Sample(NamedTuple):
     relevance: Floats
     relevant: Floats
     spans: Floats
-    whole: Floats
     evidence: Floats
     need: Floats
 
@@ -46,7 +44,7 @@ class Sample(NamedTuple):
 def sample(model: SwiftModel, records: Sequence[Record]) -> Sample:
     """Return the logits of a model on records; spans of gold passages without any are left out."""
     passages: list[tuple[float, float]] = []
-    rows: list[tuple[float, float, float, int]] = []
+    rows: list[tuple[float, float, int]] = []
     n_needs = 0
     for record in records:
         asked = model.asked(record.query)
@@ -56,7 +54,7 @@ def sample(model: SwiftModel, records: Sequence[Record]) -> Sample:
             if candidate.gold and not candidate.evidence:
                 continue
             for logit, is_evidence in zip(found.spans, candidate.is_evidence, strict=True):
-                rows.append((logit, found.relevance, is_evidence, n_needs if is_evidence else -1))
+                rows.append((logit, is_evidence, n_needs if is_evidence else -1))
                 n_needs += is_evidence and not record.any_of
         n_needs += 1
     relevance, relevant = np.array(passages).T
@@ -66,45 +64,36 @@ def sample(model: SwiftModel, records: Sequence[Record]) -> Sample:
 
 def fit(samples: Sequence[Sample]) -> Calibration:
     """Return the calibration that fits the samples best, each sample with the same weight."""
-    relevance = _regression(
-        [part.relevance[:, None] for part in samples], [part.relevant for part in samples]
-    )
-    evidence = _regression(
-        [np.stack((part.spans, part.whole), axis=1) for part in samples],
-        [part.evidence for part in samples],
-    )
     return Calibration(
-        relevance=(relevance[0], relevance[1]), evidence=(evidence[0], evidence[1], evidence[2])
+        relevance=_regression([(part.relevance, part.relevant) for part in samples]),
+        evidence=_regression([(part.spans, part.evidence) for part in samples]),
     )
 
 
-def _regression(inputs: list[Floats], labels: list[Floats]) -> list[float]:
-    """Return the slopes and the offset of a logistic regression."""
-    rows = torch.from_numpy(np.concatenate(inputs))
-    targets = torch.from_numpy(np.concatenate(labels))
-    weights = torch.from_numpy(
-        np.concatenate([np.full(len(part), 1 / len(part)) for part in labels])
-    )
-    slopes = torch.ones(rows.shape[1], dtype=torch.float64, requires_grad=True)
-    offset = torch.zeros(1, dtype=torch.float64, requires_grad=True)
-    optimiser = torch.optim.LBFGS([slopes, offset], max_iter=200, line_search_fn="strong_wolfe")
+def _regression(samples: list[tuple[Floats, Floats]]) -> tuple[float, float]:
+    """Return slope and offset of the logistic regression of labels on logits (Platt, 1999)."""
+    logits, labels = (torch.from_numpy(np.concatenate(part)) for part in zip(*samples, strict=True))
+    weights = np.concatenate([np.full(len(part), 1 / len(part)) for _, part in samples])
+    line = torch.tensor([1.0, 0.0], dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.LBFGS([line], max_iter=200, line_search_fn="strong_wolfe")
 
     def loss() -> torch.Tensor:
         optimiser.zero_grad()
         value = functional.binary_cross_entropy_with_logits(
-            rows @ slopes + offset, targets, weights, reduction="sum"
+            line[0] * logits + line[1], labels, torch.from_numpy(weights), reduction="sum"
         )
         value.backward()
         return value
 
     optimiser.step(loss)
-    return [*slopes.tolist(), *offset.tolist()]
+    slope, offset = line.tolist()
+    return slope, offset
 
 
 def probabilities(calibration: Calibration, part: Sample) -> Floats:
     """Return (n_spans,) probabilities of evidence."""
-    own, whole, offset = calibration.evidence
-    return np.asarray(1 / (1 + np.exp(-(own * part.spans + whole * part.whole + offset))))
+    slope, offset = calibration.evidence
+    return np.asarray(1 / (1 + np.exp(-(slope * part.spans + offset))))
 
 
 def calibration_error(found: Floats, labels: Floats) -> float:

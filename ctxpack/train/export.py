@@ -34,7 +34,7 @@ CALIBRATION_SETS = (
 """Whose records calibration is fitted to (every other one) and measured on (the rest)."""
 N_RECORDS = 120
 """Most records of a set for each of the two."""
-UNCALIBRATED = Calibration(relevance=(1.0, 0.0), evidence=(1.0, 0.0, 0.0))
+UNCALIBRATED = Calibration(relevance=(1.0, 0.0), evidence=(1.0, 0.0))
 
 
 def save_rarity(directory: Path, table: RarityTable) -> None:

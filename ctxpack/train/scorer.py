@@ -36,8 +36,8 @@ class SwiftLogits:
         return found
 
     def score(self, query: str, passages: Sequence[SplitPassage]) -> list[PassageScores]:
-        """Return sums of span and passage logits: a log-probability each, not calibrated."""
+        """Return logits, not calibrated."""
         return [
-            PassageScores(part.relevance, (part.spans + part.relevance).astype("f4"))
+            PassageScores(part.relevance, part.spans.astype("f4"))
             for part in self.logits(query, passages)
         ]

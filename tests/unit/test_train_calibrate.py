@@ -16,14 +16,14 @@ def sample(n: int = 4000) -> calibrate.Sample:
     spans = rng.normal(size=n) * 4
     evidence = (rng.random(n) < 1 / (1 + np.exp(-spans / 2))).astype(float)
     need = np.where(evidence == 1, np.arange(n), -1)
-    return calibrate.Sample(spans[:9], evidence[:9], spans, rng.normal(size=n), evidence, need)
+    return calibrate.Sample(spans[:9], evidence[:9], spans, evidence, need)
 
 
 def test_fit_finds_the_slope() -> None:
-    """Steep logits are flattened; a passage logit that tells nothing gets no weight."""
-    own, whole, offset = calibrate.fit([sample()]).evidence
-    assert own == pytest.approx(0.5, abs=0.05)
-    assert (whole, offset) == pytest.approx((0, 0), abs=0.1)
+    """Logits that are twice too steep are flattened by half."""
+    slope, offset = calibrate.fit([sample()]).evidence
+    assert slope == pytest.approx(0.5, abs=0.05)
+    assert offset == pytest.approx(0, abs=0.1)
 
 
 def test_fitted_probabilities_have_a_small_error() -> None:
@@ -50,11 +50,10 @@ def test_one_of_several_answers_is_enough() -> None:
         relevance=np.zeros(1),
         relevant=np.ones(1),
         spans=np.array([-9.0, 9.0]),
-        whole=np.zeros(2),
         evidence=np.ones(2),
         need=np.zeros(2),
     )
-    plain = calibrate.Calibration(relevance=(1, 0), evidence=(1, 0, 0))
+    plain = calibrate.Calibration(relevance=(1, 0), evidence=(1, 0))
     assert calibrate.needed_probabilities(plain, part) == pytest.approx([1], abs=1e-3)
 
 
