@@ -95,6 +95,10 @@ class LongFirst:
             for passage, spans in passages
         ]
 
+    def score_many(self, calls: Sequence[Any]) -> list[list[PassageScores]]:
+        """Return `score` of every call."""
+        return [self.score(query, passages) for query, passages in calls]
+
 
 def test_keeps_the_pipelines_scorer(query: str, nodes: list[NodeWithScore]) -> None:
     """A token counter beside a `Pipeline` replaces its counter and nothing else."""
