@@ -17,8 +17,8 @@ from llama_index.core.schema import NodeWithScore, QueryBundle
 from llama_index.postprocessor.ctxpack.nodes import (
     KEY,
     SynthesizerLayout,
+    nodes_of,
     passage_of,
-    scored_nodes_of,
     text_of,
 )
 from llama_index.postprocessor.ctxpack.settings import (
@@ -149,7 +149,7 @@ class CtxPackPostprocessor(WholePickle, BaseNodePostprocessor):
         with self.callback_manager.event(CBEventType.RERANKING, payload=payload) as event:
 
             def end(call: _Call, packed: PackedContext) -> list[NodeWithScore]:
-                kept = scored_nodes_of(packed, call.texts) + call.others
+                kept = nodes_of(packed, call.texts) + call.others
                 report = {**packed.report, "nodes_untouched": len(call.others)}
                 event.on_end(
                     {EventPayload.NODES: kept, EventPayload.ADDITIONAL_KWARGS: {KEY: report}}

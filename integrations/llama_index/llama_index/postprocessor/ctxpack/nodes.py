@@ -58,11 +58,13 @@ def with_text(node: BaseNode, text: str, record: Mapping[str, Any] | None = None
 
     No model sees what stands below `KEY`. The copy shares no container with the node.
     """
+    metadata = {**node.metadata, **({} if record is None else {KEY: dict(record)})}
+    hidden = [KEY] if KEY in metadata else []
     update: dict[str, Any] = {
-        "metadata": {**node.metadata, **({} if record is None else {KEY: dict(record)})},
+        "metadata": metadata,
         "relationships": dict(node.relationships),
-        "excluded_llm_metadata_keys": _with_key(node.excluded_llm_metadata_keys),
-        "excluded_embed_metadata_keys": _with_key(node.excluded_embed_metadata_keys),
+        "excluded_llm_metadata_keys": _with(node.excluded_llm_metadata_keys, hidden),
+        "excluded_embed_metadata_keys": _with(node.excluded_embed_metadata_keys, hidden),
     }
     if isinstance(node, TextNode):
         update["text"] = text
@@ -84,10 +86,11 @@ def passage_of(node: BaseNode, title_key: str | None, score: float | None = None
     )
 
 
-def nodes_of(packed: PackedContext, nodes: Sequence[BaseNode]) -> list[BaseNode]:
+def nodes_of(packed: PackedContext, nodes: Sequence[NodeWithScore]) -> list[NodeWithScore]:
     """Return copies of the nodes of which something is kept, in output order.
 
-    Text is cut to what is kept; the record of it stands below `KEY` in the metadata.
+    Text is cut to what is kept, and the record of it stands below `KEY` in the metadata. The score
+    is the relevance; without one it is as it was.
     """
     dropped: dict[int, dict[str, int]] = {}
     for drop in packed.dropped:
@@ -96,6 +99,7 @@ def nodes_of(packed: PackedContext, nodes: Sequence[BaseNode]) -> list[BaseNode]
         counts[why] = counts.get(why, 0) + drop.end - drop.start
     result = []
     for kept in packed.passages:
+        node, score = nodes[kept.passage_index].node, nodes[kept.passage_index].score
         record = {
             "spans": [list(span) for span in kept.spans],
             "score": kept.score,
@@ -103,24 +107,12 @@ def nodes_of(packed: PackedContext, nodes: Sequence[BaseNode]) -> list[BaseNode]
             "dropped": dropped.get(kept.passage_index, {}),
             "reasons": list(packed.report["reasons"]),
         }
-        node = nodes[kept.passage_index]
         if KEY in node.metadata:
             record["earlier"] = node.metadata[KEY]
         copy = with_text(node, kept.text, record)
         place(copy, node, kept.spans)
-        result.append(copy)
+        result.append(NodeWithScore(node=copy, score=score if kept.score is None else kept.score))
     return result
-
-
-def scored_nodes_of(packed: PackedContext, nodes: Sequence[NodeWithScore]) -> list[NodeWithScore]:
-    """Return what `nodes_of` returns, each with its relevance, or its own score without one."""
-    copies = nodes_of(packed, [scored.node for scored in nodes])
-    return [
-        NodeWithScore(
-            node=copy, score=nodes[kept.passage_index].score if kept.score is None else kept.score
-        )
-        for copy, kept in zip(copies, packed.passages, strict=True)
-    ]
 
 
 def place(copy: BaseNode, node: BaseNode, spans: Sequence[tuple[int, int]]) -> None:
@@ -136,5 +128,5 @@ def _content(node: BaseNode) -> str:
     return node.get_content(MetadataMode.LLM).strip()
 
 
-def _with_key(keys: Sequence[str]) -> list[str]:
-    return [*keys, *([] if KEY in keys else [KEY])]
+def _with(keys: Sequence[str], more: Sequence[str]) -> list[str]:
+    return [*keys, *(key for key in more if key not in keys)]
