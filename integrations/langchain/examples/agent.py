@@ -39,7 +39,7 @@ class ScriptedModel(BaseChatModel):
 
     def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
         self.prompts.append(list(messages))
-        marked = re.search(r'expand_context\(id=\\?"(\w+)', messages[-1].text)
+        marked = re.search(r"expand_context\(id='(\w+)", messages[-1].text)
         if len(self.prompts) == 1:
             answer = _calling("list_orders", {})
         elif marked:

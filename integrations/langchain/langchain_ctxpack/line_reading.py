@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Sequence
 
 from ctxpack import Passage
 from langchain_ctxpack.reading import Reading
+
+MANY_BLOCKS = 5000
+"""More blocks are merged with their neighbours, so that a huge log takes seconds, not minutes."""
 
 _GAP = "[…]\n"
 
@@ -43,7 +45,10 @@ class LineReading(Reading):
 
     def __init__(self, text: str, mark: str, *, block_chars: int) -> None:
         super().__init__(mark)
-        self.units = [Passage(block) for block in _blocks(text, block_chars)]
+        blocks = _blocks(text, block_chars)
+        if len(blocks) > MANY_BLOCKS:
+            blocks = _merged(blocks, block_chars)
+        self.units = [Passage(block) for block in blocks]
         self.is_whole = [True] * len(self.units)
         self.header = 0 if _is_table(text) else None
 
@@ -82,8 +87,18 @@ def _blocks(text: str, most_chars: int) -> list[str]:
     return blocks
 
 
+def _merged(blocks: list[str], most_chars: int) -> list[str]:
+    merged = [""]
+    for block in blocks:
+        if len(merged[-1]) + len(block) > most_chars:
+            merged.append("")
+        merged[-1] += block
+    return merged
+
+
 def _bare(lines: list[str]) -> list[str]:
     """Return the lines without line numbers and without the indentation that all of them have."""
     if all(_LINE_NUMBER.match(line) for line in lines):
         lines = [_LINE_NUMBER.sub("", line, count=1) for line in lines]
-    return textwrap.dedent("".join(lines)).splitlines(keepends=True)
+    margin = min((len(line) - len(line.lstrip()) for line in lines if line.strip()), default=0)
+    return [line[margin:] if line.strip() else "" for line in lines]

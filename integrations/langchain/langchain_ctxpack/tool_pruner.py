@@ -15,14 +15,18 @@ from langchain_ctxpack.reading import ProseReading, Reading
 from langchain_ctxpack.settings import RecipeSource, pipeline_of
 
 MAX_BLOCK_CHARS = 1200
-"""Of blocks of lines; the engine's own bound for code. A block of two characters for each token of
-the budget always fits beside the mark, or nearly so."""
+"""Of blocks of lines; the engine's own bound for code."""
+
+CHARS_PER_TOKEN = 2
+"""Few texts have fewer, so a block of that many for each token of the budget mostly fits it."""
 
 ERROR = (
-    r"\b(?:ERROR|FATAL|CRITICAL|FAILED|Traceback|[A-Z]\w*(?:Error|Exception)|panic:)(?!\w)"
-    r"|(?im:^\W*(?:error|fatal|failed)\b)"
+    r"\b(?:ERROR|FATAL|CRITICAL|FAILED)\b"
+    r"|Traceback \(most recent call last\)"
+    r"|(?m:^[^\w\n]*(?:Caused by: |Exception in |(?:\w+\.)*[A-Z]\w*(?:Error|Exception)(?::|$)))"
+    r"|(?i:\b(?:error|fatal|panic)(?:\[\w+\])?:)"
 )
-"""What an error looks like in a log, a traceback or a compiler's output."""
+"""What an error looks like in a log, a traceback or a compiler's output; not in source code."""
 
 _PRUNE = ["score", {"prune": {"threshold": 0, "pins": [ERROR]}}, "select", {"order": "document"}]
 
@@ -77,7 +81,7 @@ class ToolPruner:
         """Return the texts within the budget; None when nothing is left out."""
         whole = "\0".join([query, *texts]).encode(errors="surrogatepass")
         id = hashlib.sha256(whole).hexdigest()[:10]
-        reading = _read(texts, _mark(id), self._budget)
+        reading = self._read(texts, _mark(id))
         if all(reading.is_whole):
             packed = self._scoring.compress(query, reading.units)
             bodies = self._chosen(reading, packed)
@@ -95,6 +99,20 @@ class ToolPruner:
         if self.count(text) > self._budget:  # what cannot be left out does not fit
             text, dropped = reading.empty(), list(texts)
         return Pruned({0: text}, None, id, dropped)
+
+    def _read(self, texts: Sequence[str], mark: str) -> Reading:
+        if len(texts) > 1:
+            return BlockReading(texts, mark)
+        text = texts[0]
+        if text.lstrip()[:1] in {"[", "{"}:
+            try:
+                return JsonReading(text, mark)
+            except (ValueError, RecursionError):
+                pass  # something else that starts with a bracket
+        if is_lines(text):
+            room = CHARS_PER_TOKEN * (self._budget - self.count(mark))
+            return LineReading(text, mark, block_chars=min(MAX_BLOCK_CHARS, room))
+        return ProseReading(text, mark)
 
     def _chosen(self, reading: Reading, packed: PackedContext) -> list[tuple[int, str]]:
         """Return the units to keep: header, errors, then by score, as long as they fit."""
@@ -120,19 +138,5 @@ class ToolPruner:
         return []
 
 
-def _read(texts: Sequence[str], mark: str, budget: int) -> Reading:
-    if len(texts) > 1:
-        return BlockReading(texts, mark)
-    text = texts[0]
-    if text.lstrip()[:1] in {"[", "{"}:
-        try:
-            return JsonReading(text, mark)
-        except (ValueError, RecursionError):
-            pass  # something else that starts with a bracket
-    if is_lines(text):
-        return LineReading(text, mark, block_chars=min(MAX_BLOCK_CHARS, 2 * budget))
-    return ProseReading(text, mark)
-
-
 def _mark(id: str) -> str:
-    return f'[parts left out; to read them: expand_context(id="{id}")]'
+    return f"[parts left out; to read them: expand_context(id='{id}')]"

@@ -32,7 +32,7 @@ def calls(name: str, **args: Any) -> AIMessage:
 
 def asks_back(messages: list[BaseMessage]) -> AIMessage:
     """Return a message in which the model asks for what the last tool result left out."""
-    found = re.search(r'expand_context\(id="(\w+)"\)', messages[-1].text)
+    found = re.search(r"expand_context\(id='(\w+)'\)", messages[-1].text)
     assert found
     return calls("expand_context", id=found[1])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from langchain_classic.chains import create_history_aware_retriever
 from langchain_classic.retrievers import ContextualCompressionRetriever
 from langchain_classic.retrievers.document_compressors import DocumentCompressorPipeline
 from langchain_core.documents import Document
@@ -85,3 +86,16 @@ def test_runs_in_a_chain(chain: Runnable[str, str], query: str) -> None:
     assert asyncio.run(chain.ainvoke(query)) == "In 1932."
     assert chain.batch([query, query]) == ["In 1932."] * 2
     assert "".join(chain.stream(query)) == "In 1932."
+
+
+def test_a_conversation_compresses_for_the_rephrased_query(
+    retriever: ContextualCompressionRetriever, query: str
+) -> None:
+    """Behind a retriever that is aware of the history, the query is the one that it makes."""
+    model = FakeListChatModel(responses=[query])
+    prompt = ChatPromptTemplate.from_messages(
+        [("placeholder", "{chat_history}"), ("user", "{input}")]
+    )
+    chain = create_history_aware_retriever(model, retriever, prompt)
+    asked = {"input": "And when?", "chat_history": [("user", "The harbour bridge?")]}
+    assert "was opened in 1932." in chain.invoke(asked)[0].page_content

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from langchain_ctxpack.json_tree import JsonTree
 from langchain_ctxpack.line_reading import is_lines
-from langchain_ctxpack.tool_pruner import ToolPruner
+from langchain_ctxpack.tool_pruner import ERROR, ToolPruner
 
 BUDGET = 60
 PRUNER = ToolPruner(None, budget=BUDGET)
@@ -34,6 +35,7 @@ values = st.recursive(
     ),
     max_leaves=30,
 )
+lines = st.tuples(st.sampled_from(["", "  ", "\t", "3: "]), words).map("".join)
 containers = st.lists(values, max_size=40) | st.dictionaries(st.text(max_size=5), values)
 
 
@@ -57,7 +59,7 @@ def test_json_stays_json_within_the_budget(value: Any, indent: int | None) -> No
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(words, max_size=60).map("\n".join))
+@given(st.lists(lines, max_size=60).map("\n".join))
 def test_any_text_is_within_the_budget(text: str) -> None:
     """A text that was over the budget is within it."""
     assert PRUNER.count(pruned(text)) <= max(BUDGET, min(PRUNER.count(text), BUDGET))
@@ -118,3 +120,33 @@ def test_a_table_of_values_keeps_its_header() -> None:
     kept = pruned("\n".join(["number,name,volt", *rows]), "What is the voltage of lamp 57?")
     assert kept.startswith("number,name,volt\n")
     assert "57,lamp 57,1\n" in kept
+
+
+def test_a_huge_log_is_read_in_bigger_blocks() -> None:
+    """Beyond some thousand lines neighbours are weighed together, and lines still stay whole."""
+    lines = [f"12:00:00 INFO lamp {n} is out" for n in range(6000)]
+    lines[4321] = "12:00:00 INFO lamp Vega is lit"
+    kept = pruned("\n".join(lines), "What about lamp Vega?").splitlines()
+    assert lines[4321] in kept
+    assert set(kept[:-1]) <= {*lines, "[…]"}
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("12:01:00 ERROR pump 61 stopped", True),
+        ("KeyError: 'north'", True),
+        ("requests.exceptions.ReadTimeout", False),
+        ("java.io.IOException: closed", True),
+        ("Caused by: java.io.IOException", True),
+        ("pump.c:3:5: error: no such valve", True),
+        ("error[E0308]: mismatched types", True),
+        ("panic: runtime error", True),
+        ("    except KeyError:", False),
+        ("    raise ValueError(name)", False),
+        ("An error of the pump is rare.", False),
+    ],
+)
+def test_errors_are_told_from_code_that_handles_them(line: str, expected: bool) -> None:
+    """What a log, a traceback or a compiler reports is an error; a handler in code is not."""
+    assert bool(re.search(ERROR, line)) is expected
