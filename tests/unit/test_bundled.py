@@ -1,0 +1,139 @@
+"""The bundled model: verified files, one number for a passage whatever stands beside it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ctxpack.errors import ModelError
+from ctxpack.scoring.base import PassageScores
+from ctxpack.scoring.bundled import Swift
+from ctxpack.scoring.manifest import MODELS, Manifest
+from ctxpack.scoring.swift import HEAD, NAME, SwiftModel
+from ctxpack.selection import Passage, SplitPassage
+from ctxpack.sentences import split
+
+QUERY = "Who designed the lighthouse at Cape Arden?"
+TEXTS = (
+    "The lighthouse at Cape Arden was designed by Ida Holm. It was lit in 1871.",
+    "Oats are sown in spring. They are cut in August, before the rain.",
+    "!!!! ???? zzzzqqqq 0000000000 \ufffd\ufffd ((((((((((((((((",
+    "",
+    "Ships passed the cape by night. " * 60,
+)
+
+
+def passages(*texts: str) -> list[SplitPassage]:
+    """Return texts as scorers take them."""
+    return [SplitPassage(Passage(text), split(text)) for text in texts]
+
+
+def key(scores: PassageScores) -> tuple[float, bytes]:
+    """Return what must be equal to the byte."""
+    return scores.relevance, scores.spans.tobytes()
+
+
+@pytest.fixture(scope="module")
+def together() -> list[PassageScores]:
+    """Return the scores of all texts in one call."""
+    return Swift().score(QUERY, passages(*TEXTS))
+
+
+def test_answer_scores_above_the_rest(together: list[PassageScores]) -> None:
+    """The sentence that answers has the highest score of all spans."""
+    best = max(part.spans.max(initial=0) for part in together)
+    assert together[0].spans[0] == best
+    assert together[0].relevance > together[1].relevance
+
+
+@pytest.mark.parametrize("number", range(len(TEXTS)))
+def test_alone_equals_beside_others(together: list[PassageScores], number: int) -> None:
+    """A passage's bytes do not depend on its neighbours, an outlier among them."""
+    (alone,) = Swift().score(QUERY, passages(TEXTS[number]))
+    assert key(alone) == key(together[number])
+
+
+def test_stored_encodings_give_the_same_bytes(together: list[PassageScores]) -> None:
+    """Scoring what was encoded before equals scoring afresh."""
+    scorer = Swift()
+    encodings = [bytes(encoding) for encoding in scorer.encode(passages(*TEXTS))]
+    assert [key(s) for s in scorer.score_encoded(QUERY, encodings)] == [key(s) for s in together]
+
+
+def test_encoding_takes_at_most_160_bytes_a_token() -> None:
+    """The bound that caches are planned with, header included from twenty tokens on."""
+    text = TEXTS[0]
+    (encoding,) = Swift().encode(passages(text))
+    assert len(encoding) <= 160 * (len(text.split()) + 4)
+
+
+def test_text_without_a_token_scores_zero(together: list[PassageScores]) -> None:
+    """Nothing to read is not relevant."""
+    assert together[3].relevance == 0.0
+    assert together[3].spans.shape == (0,)
+
+
+def test_every_span_of_a_long_passage_is_scored(together: list[PassageScores]) -> None:
+    """A passage of several segments has a score for each span."""
+    assert together[4].spans.shape == (60,)
+    assert (together[4].spans > 0).all()
+
+
+def test_damaged_file_is_refused(tmp_path: Path) -> None:
+    """A model file that is not the one of the manifest is never run."""
+    shutil.copytree(MODELS, tmp_path / "models")
+    (tmp_path / "models" / HEAD).write_bytes(b"other")
+    manifest = Manifest.load(NAME)
+    with pytest.raises(ModelError, match=r"head\.onnx' must have SHA-256"):
+        SwiftModel(manifest, models=tmp_path / "models")
+
+
+def test_missing_manifest_is_a_model_error(tmp_path: Path) -> None:
+    """A package without the model says so."""
+    with pytest.raises(ModelError, match="ctxpack-swift: no manifest"):
+        Manifest.load(NAME, models=tmp_path)
+
+
+def test_operating_points_fall_with_caution() -> None:
+    """More recall takes a lower threshold."""
+    points = Swift.operating_points
+    assert 0 < points["faithful"] < points["balanced"] < points["aggressive"] < 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # fork in a process with threads
+def test_child_process_scores_the_same(together: list[PassageScores]) -> None:
+    """After a fork the child loads its own model and gets the same bytes."""
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        (alone,) = Swift().score(QUERY, passages(TEXTS[0]))
+        os.write(writing, alone.spans.tobytes())
+        os._exit(0)
+    os.wait()
+    assert os.read(reading, 10_000) == together[0].spans.tobytes()
+
+
+def test_import_loads_neither_torch_nor_onnxruntime() -> None:
+    """The model is loaded on first use, and never with torch."""
+    code = (
+        "import sys; from ctxpack.scoring.bundled import Swift; Swift();"
+        "print({'torch', 'onnxruntime', 'tokenizers'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_close_releases_and_a_later_call_loads_again(together: list[PassageScores]) -> None:
+    """A closed scorer still works."""
+    scorer = Swift()
+    scorer.warm_up()
+    scorer.close()
+    np.testing.assert_array_equal(
+        scorer.score(QUERY, passages(TEXTS[0]))[0].spans, together[0].spans
+    )
