@@ -344,4 +344,6 @@ def _counter_of(recipe: Recipe) -> TokenCounter:
 
 
 def _worker_pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="ctxpack")
+    # Half of the processors: with a thread on each, the caller's event loop waits for its turn.
+    n_workers = min(4, max(1, (os.cpu_count() or 1) // 2))
+    return ThreadPoolExecutor(n_workers, thread_name_prefix="ctxpack")
