@@ -16,6 +16,17 @@ MS MARCO, GOOAQ, Yahoo Answers, CodeSearchNet, COCO, SPECTER, SearchQA, ELI5, Fl
 Sentence Compression, wikiHow, AltLex, Quora, Simple Wikipedia, Natural Questions, SQuAD 2.0 and
 TriviaQA; some of these have terms of their own. So the base has met texts of `nq_litm`, `qed`,
 `squad_dev` and `trecdl21`, and so has the baseline of sentence embeddings."""
+TABLE_NOTE = """\
+Retention is the share of evidence kept when the best spans fill 10 or 20 % of the tokens, best
+first by the score of the span alone; intervals are 95 % bootstrap over records. Where `n` is below
+the size of a set, every k-th record was taken. `oracle` chooses by the labels; `retrieval order` is
+the order in which the passages of `trecdl21` came from a BM25 index of the whole collection, which
+`BM25` over the passages of a call does not see."""
+LIMITS = """\
+- Evidence that a query does not name (the second step of a multi-hop question) is often missed.
+- Passage relevance on web queries (`trecdl21`) is below that of the base's sentence embeddings.
+- One calibration serves calls of one passage and calls of twenty; the error of each set is below.
+"""
 INTENDED = """\
 `ctxpack-swift` scores passages and their sentences against a query, to choose what a language
 model reads. It reads a passage without the query, so that the expensive half can be stored:
@@ -42,10 +53,11 @@ def card(manifest: Manifest, mixture: Mixture, tables: Tables) -> str:
             "Training",
             f"{training['steps']} steps, {training['seconds'] / 60:.0f} minutes on one CPU core"
             f" that was shared; {training['passages']} segments read, {training['pairs']} pairs"
-            " scored."
-            " `python -m ctxpack.train fit` with the mixture file of the package repeats it.",
+            " scored. `python -m ctxpack.train fit` with the mixture file of the package does it"
+            " again, but not to the byte: that file says how the steps were changed on the way.",
         ),
         ("Evaluation", "\n".join(_table(tables))),
+        ("Limits", LIMITS.rstrip()),
         ("Calibration", "\n".join(_calibration(manifest))),
     )
     body = "\n\n".join(
@@ -73,8 +85,7 @@ def _table(tables: Tables) -> Iterable[str]:
         for scorer, lines in tables.items()
         for line in lines
     }
-    yield "Retention is the share of evidence kept when the best spans fill 10 or 20 % of the"
-    yield "tokens; intervals are 95 % bootstrap over records."
+    yield TABLE_NOTE
     yield ""
     yield "| task | measure | " + " | ".join(tables) + " |"
     yield "|---|---|" + "---|" * len(tables)
