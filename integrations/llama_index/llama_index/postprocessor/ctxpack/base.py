@@ -19,7 +19,6 @@ from llama_index.postprocessor.ctxpack.nodes import (
     SynthesizerLayout,
     nodes_of,
     passage_of,
-    text_of,
 )
 from llama_index.postprocessor.ctxpack.settings import (
     Counter,
@@ -28,6 +27,7 @@ from llama_index.postprocessor.ctxpack.settings import (
     not_data,
     pipeline_of,
 )
+from llama_index.postprocessor.ctxpack.turns import Turns
 
 from ctxpack import PackedContext, Passage, Pipeline, errors
 
@@ -79,6 +79,7 @@ class CtxPackPostprocessor(WholePickle, BaseNodePostprocessor):
     memory: BaseMemory | None = Field(default=None, exclude=True)
 
     _pipeline: Pipeline = PrivateAttr()
+    _turns: Turns = PrivateAttr(default_factory=lambda: Turns(4))
 
     def model_post_init(self, context: Any, /) -> None:
         """Read the settings now, so that a mistake shows before the first call."""
@@ -110,7 +111,8 @@ class CtxPackPostprocessor(WholePickle, BaseNodePostprocessor):
     async def _apostprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
-        call = _Call(nodes, self.title_key)
+        async with self._turns.turn():
+            call = _Call(nodes, self.title_key)
         if not call.texts:
             return list(nodes)
         history = [] if self.memory is None else await self.memory.aget_all()
@@ -164,11 +166,16 @@ class _Call:
     """The nodes of one call, as the pipeline takes them."""
 
     def __init__(self, nodes: Sequence[NodeWithScore], title_key: str | None) -> None:
-        self.texts = [scored for scored in nodes if text_of(scored.node) is not None]
-        self.others = [scored for scored in nodes if text_of(scored.node) is None]
-        self.passages: list[Passage] = [
-            passage_of(scored.node, title_key, scored.score) for scored in self.texts
-        ]
+        self.texts: list[NodeWithScore] = []
+        self.others: list[NodeWithScore] = []
+        self.passages: list[Passage] = []
+        for scored in nodes:
+            passage = passage_of(scored.node, title_key, scored.score)
+            if passage is None:
+                self.others.append(scored)
+            else:
+                self.texts.append(scored)
+                self.passages.append(passage)
         self.layout = SynthesizerLayout(
             [scored.node for scored in self.texts], [scored.node for scored in self.others]
         )

@@ -23,6 +23,9 @@ KEY = "ctxpack"
 """The one metadata key that ctxpack adds; no language or embedding model sees it."""
 
 
+_NOT_TEXT_ALONE = (ImageNode, IndexNode)
+
+
 class SynthesizerLayout:
     """Joins bodies as a response synthesiser joins nodes.
 
@@ -45,7 +48,7 @@ class SynthesizerLayout:
 def text_of(node: BaseNode) -> str | None:
     """Return the text of a node that is nothing but text; None for images, indices and the like."""
     if isinstance(node, TextNode):
-        return None if isinstance(node, ImageNode | IndexNode) else node.text
+        return None if isinstance(node, _NOT_TEXT_ALONE) else node.text
     if not isinstance(node, Node):
         return None
     if node.image_resource or node.audio_resource or node.video_resource:
@@ -74,11 +77,14 @@ def with_text(node: BaseNode, text: str, record: Mapping[str, Any] | None = None
     return node.model_copy(update=update)
 
 
-def passage_of(node: BaseNode, title_key: str | None, score: float | None = None) -> Passage:
-    """Return the passage of a text node."""
+def passage_of(node: BaseNode, title_key: str | None, score: float | None = None) -> Passage | None:
+    """Return the passage of a node; None when it is not text alone."""
+    text = text_of(node)
+    if text is None:
+        return None
     title = None if title_key is None else node.metadata.get(title_key)
     return Passage(
-        text_of(node) or "",
+        text,
         id=node.node_id,
         title=title if isinstance(title, str) else None,
         score=score,

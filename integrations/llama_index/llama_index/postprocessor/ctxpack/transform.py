@@ -10,7 +10,7 @@ from llama_index.core import instrumentation
 from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
 from llama_index.core.schema import BaseNode, TransformComponent
 from llama_index.postprocessor.ctxpack.links import relinked
-from llama_index.postprocessor.ctxpack.nodes import passage_of, place, text_of, with_text
+from llama_index.postprocessor.ctxpack.nodes import passage_of, place, with_text
 from llama_index.postprocessor.ctxpack.settings import RecipeSource, WholePickle, pipeline_of
 
 from ctxpack import PackedContext, Pipeline
@@ -80,11 +80,12 @@ class CtxPackTransform(WholePickle, TransformComponent):
         return await asyncio.to_thread(self._transformed, nodes)
 
     def _transformed(self, nodes: Sequence[BaseNode]) -> list[BaseNode]:
-        texts = [node for node in nodes if text_of(node) is not None]
+        pairs = [(node, passage_of(node, self.title_key)) for node in nodes]
+        texts = [node for node, passage in pairs if passage is not None]
+        others = [node for node, passage in pairs if passage is None]
         query = _NO_QUERY if self.query is None else self.query
-        passages = [passage_of(node, self.title_key) for node in texts]
-        kept = _kept(self._pipeline.compress(query, passages), texts)
-        return relinked(kept + [node for node in nodes if text_of(node) is None], nodes)
+        packed = self._pipeline.compress(query, [p for _, p in pairs if p is not None])
+        return relinked(_kept(packed, texts) + others, nodes)
 
 
 def _kept(packed: PackedContext, nodes: Sequence[BaseNode]) -> list[BaseNode]:
