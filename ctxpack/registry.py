@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from ctxpack.errors import RecipeError
 from ctxpack.scoring.base import ConfiguredScorer
+from ctxpack.scoring.bundled import Swift
 from ctxpack.scoring.lexical import Lexical
 from ctxpack.stages.base import Stage
 from ctxpack.stages.dedupe import Dedupe
@@ -25,7 +26,7 @@ from ctxpack.stages.select import Select
 STAGES: dict[str, type[Stage]] = {
     stage.name: stage for stage in (Dedupe, Score, Rerank, Prune, Select, Order)
 }
-SCORERS: dict[str, type[ConfiguredScorer]] = {scorer.name: scorer for scorer in (Lexical,)}
+SCORERS: dict[str, type[ConfiguredScorer]] = {scorer.name: scorer for scorer in (Lexical, Swift)}
 
 Registered = TypeVar("Registered", bound=Stage | ConfiguredScorer)
 
