@@ -1,4 +1,4 @@
-"""Commands: ``python -m ctxpack.train fit | evaluate | export``."""
+"""Commands: ``python -m ctxpack.train fit | export | evaluate | card``."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ MixtureFile = Annotated[Path, typer.Option(help="Mixture file: data sets, roles,
 Data = Annotated[Path, typer.Option(help="Directory of the JSONL files.")]
 Base = Annotated[Path, typer.Option(help="Directory of the base model.")]
 RunDirectory = Annotated[Path, typer.Option(help="Checkpoint, rarity table and log go here.")]
+Scorer = Annotated[str, typer.Option(help="bm25, embeddings or ctxpack-swift.")]
 Limit = Annotated[int | None, typer.Option(help="Most records a task.")]
 Threads = Annotated[int, typer.Option(help="Threads for torch.")]
 
@@ -58,9 +59,9 @@ def fit(
 
 @app.command(name="evaluate")
 def judge(
-    data: Data, scorer: str, base: Base, mixture: MixtureFile = SWIFT, limit: Limit = None
+    data: Data, scorer: Scorer, base: Base, mixture: MixtureFile = SWIFT, limit: Limit = None
 ) -> None:
-    """Print the table of a scorer as JSON lines: bm25, embeddings or ctxpack-swift."""
+    """Print the table of a scorer as JSON lines."""
     torch.set_num_threads(1)
     records = evaluation_records(Mixture.load(mixture), data)
     for result in evaluate(named_scorer(scorer, base), records, word_pieces(), limit=limit):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -102,7 +102,7 @@ def evaluate(
     raws: dict[str, list[dict[str, Any]]],
     pieces: WordPieces,
     *,
-    tasks: Iterable[Task] = TASKS,
+    tasks: Sequence[Task] = TASKS,
     limit: int | None = None,
 ) -> Iterator[Result]:
     """Yield the results of a scorer, task by task.
@@ -111,10 +111,12 @@ def evaluate(
         scorer: what is judged.
         raws: data set → raw records for evaluation.
         pieces: counts the tokens of the budget.
-        tasks: which to run.
+        tasks: which to run; those without records are skipped. If all are, every set that has
+            records is judged by the average precision of its spans.
         limit: most records of a task, spread evenly over it; None for all.
     """
-    for task in tasks:
+    present = [task for task in tasks if raws.get(task.name)]
+    for task in present or [Task(name, "span_ap") for name, part in raws.items() if part]:
         chosen = [raw for raw in raws[task.name] if task.span_kind in (None, raw.get("span_kind"))]
         step = 1 if limit is None else max(1, len(chosen) // limit)
         columns: dict[str, list[float]] = {}

@@ -31,7 +31,8 @@ CALIBRATION_SETS = (
     "qed",
     "fairytaleqa",
 )
-"""Whose records calibration is fitted to (every other one) and measured on (the rest)."""
+"""Whose records calibration is fitted to (every other one) and measured on (the rest); if a mixture
+has none of these, all sets that it keeps for evaluation."""
 N_RECORDS = 120
 """Most records of a set for each of the two."""
 UNCALIBRATED = Calibration(relevance=(1.0, 0.0), evidence=(1.0, 0.0))
@@ -98,7 +99,8 @@ def calibrated(
     """
     model = SwiftModel(manifest, models=out)
     fitted, measured = [], {}
-    for name in CALIBRATION_SETS:
+    present = [name for name in CALIBRATION_SETS if raws.get(name)]
+    for name in present or [name for name, part in raws.items() if part]:
         step = max(1, len(raws[name]) // (2 * N_RECORDS))
         records = [parse(raw) for raw in raws[name][::step]]
         fitted.append(calibrate.sample(model, records[0::2]))

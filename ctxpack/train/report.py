@@ -32,11 +32,5 @@ class DevReport:
         return {
             f"{side} {result.task} {result.measure}": round(float(result.values.mean()), 3)
             for side, raws in self._sides.items()
-            for result in evaluate(
-                scorer,
-                raws,
-                self._pieces,
-                tasks=[task for task in TASKS if raws[task.name]],
-                limit=N_RECORDS,
-            )
+            for result in evaluate(scorer, raws, self._pieces, tasks=TASKS, limit=N_RECORDS)
         }
