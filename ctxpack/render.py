@@ -223,8 +223,10 @@ class Renderer:
             values = [self.render.field_of(self._passages[index], name) for _, name in line]
             if any(values) or not any(name for _, name in line):
                 for (literal, name), value in zip(line, values, strict=True):
-                    tape.add("separator", literal, index)
-                    tape.add("title" if name == "title" else "metadata", value, index)
+                    if literal:
+                        tape.add("separator", literal, index)
+                    if value:
+                        tape.add("title" if name == "title" else "metadata", value, index)
 
 
 _CITATION = "[{}]"
@@ -274,7 +276,9 @@ def _around_body(template: str) -> tuple[Lines, Lines]:
             part.append([*fields[:cut], (fields[cut][0], "")])
             part, fields = tail, fields[cut + 1 :]
         part.append(fields)
-    return head, tail
+    nothing = ("", "")
+    head, tail = ([[f for f in line if f != nothing] for line in part] for part in (head, tail))
+    return [line for line in head if line], [line for line in tail if line]
 
 
 def _missing(separator: str, before: str) -> str:
