@@ -5,6 +5,7 @@
     ├── RecipeError        (ValueError)    a recipe, a stage or a scorer is configured wrongly
     ├── BudgetError        (ValueError)    pinned spans do not fit the budget
     ├── ModelError         (RuntimeError)  a model file is missing, damaged or of another version
+    ├── CacheError         (RuntimeError)  a cache cannot be opened, read through or cleared
     ├── ContractError      (RuntimeError)  a stage, scorer or counter broke one of the laws
     └── MissingExtraError  (ImportError)   an optional dependency is not installed
 
@@ -39,6 +40,10 @@ class BudgetError(CtxpackError, ValueError):
 
 class ModelError(CtxpackError, RuntimeError):
     """A model file is missing, damaged or of another version than its manifest says."""
+
+
+class CacheError(CtxpackError, RuntimeError):
+    """A cache cannot be opened, read through or cleared; a call of a pipeline never raises it."""
 
 
 class ContractError(CtxpackError, RuntimeError):
