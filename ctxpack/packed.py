@@ -11,6 +11,7 @@ from ctxpack.budget import Fitted
 from ctxpack.render import Piece
 from ctxpack.selection import KEPT, Drop, FloatArray, Passage, Selection, SpanKind, unsplit
 from ctxpack.stages.base import Call
+from ctxpack.workers import asked_at
 
 Reason = Literal[
     "no_passages", "no_text", "nothing_relevant", "budget_too_small", "deadline", "error"
@@ -168,14 +169,14 @@ class Run:
     Args:
         recipe: name of the recipe.
         details: whether the report has an entry per span.
-        started: `time.perf_counter` when the call began.
+        started: `time.perf_counter` when the call was asked for.
         stages: the steps that have run.
         error: message of the error that cut the call short; None for none.
     """
 
     recipe: str
     details: bool = False
-    started: float = field(default_factory=time.perf_counter)
+    started: float = field(default_factory=asked_at)
     stages: list[StageReport] = field(default_factory=list)
     error: str | None = None
 

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from numbers import Integral
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, TypedDict, Unpack, cast
+from typing import Any, NamedTuple, TypedDict, TypeVar, Unpack, cast
 
 from ctxpack import recipes, registry, telemetry
 from ctxpack.budget import fit
 from ctxpack.errors import InputError, RecipeError, shown
 from ctxpack.packed import PackedContext, Run, StageReport, failed, ms_since, packed
-from ctxpack.process import PerProcess
 from ctxpack.recipes import OnError, Recipe
 from ctxpack.render import Layout, Render, Renderer
 from ctxpack.scoring.base import ConfiguredScorer, Scorer
@@ -27,8 +22,11 @@ from ctxpack.selection import Passage, Selection, SplitPassage, unsplit
 from ctxpack.sentences import split
 from ctxpack.stages.base import Call, PinOverflow
 from ctxpack.tokens import TokenCounter, counter_from
+from ctxpack.workers import Workers
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 Passages = Sequence[Passage | str]
 Step = Callable[[Selection, Call], Selection]
@@ -73,7 +71,7 @@ class Pipeline:
         self._recipe = recipe
         self._scorer = recipe.scorer if scorer is None else scorer
         self._counter = _counter_of(recipe) if token_counter is None else token_counter
-        self._pool = PerProcess(_worker_pool)
+        self._workers = Workers()
 
     @classmethod
     def from_recipe(
@@ -145,8 +143,7 @@ class Pipeline:
             CtxpackError: another error of a stage or scorer, when the recipe says
                 ``on_error: raise``.
         """
-        asked = _checked(query, passages, budget)
-        return self._compress(asked, layout, Run(self._recipe.name, details))
+        return self._compress(_checked(query, passages, budget), layout, details)
 
     async def acompress(
         self,
@@ -158,11 +155,16 @@ class Pipeline:
         details: bool = False,
     ) -> PackedContext:
         """Return what `compress` returns, computed in the pipeline's worker pool."""
-        # Made here, not in the pool: the deadline counts from the call, waiting included.
-        run = Run(self._recipe.name, details)
-        work = partial(self._compress, _checked(query, passages, budget), layout, run)
-        context = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(self._pool.get(), context.run, work)
+        asked = _checked(query, passages, budget)
+        return await self.run_in_pool(partial(self._compress, asked, layout, details))
+
+    async def run_in_pool(self, work: Callable[[], T]) -> T:
+        """Return what `work` returns, called in the pipeline's worker pool.
+
+        For adapters, which do more than one `compress`: their event loop waits for none of it. The
+        deadline of a `compress` inside counts from here, waiting included.
+        """
+        return await self._workers.run(work)
 
     def compress_batch(
         self, calls: Sequence[tuple[str, Passages]], *, budget: int | None = None
@@ -186,9 +188,7 @@ class Pipeline:
 
     def close(self) -> None:
         """Release the models and the worker pool; a later call makes them again."""
-        pool = self._pool.pop()
-        if pool is not None:
-            pool.shutdown()
+        self._workers.close()
         self._scorer.close()
 
     def __enter__(self) -> Pipeline:
@@ -214,7 +214,8 @@ class Pipeline:
         make = partial(Pipeline, scorer=self._scorer, token_counter=self._counter)
         return make, (self._recipe,)
 
-    def _compress(self, asked: _Asked, layout: Layout | None, run: Run) -> PackedContext:
+    def _compress(self, asked: _Asked, layout: Layout | None, details: bool) -> PackedContext:
+        run = Run(self._recipe.name, details)
         span = telemetry.compress_span(self._recipe, self._scorer, asked.query, asked.passages)
         with span as finish:
             try:
@@ -341,9 +342,3 @@ def _counter_of(recipe: Recipe) -> TokenCounter:
         return counter_from(recipe.token_counter)
     except RecipeError as error:
         raise RecipeError(f"{recipe.name}: {error}") from None
-
-
-def _worker_pool() -> ThreadPoolExecutor:
-    # Half of the processors: with a thread on each, the caller's event loop waits for its turn.
-    n_workers = min(4, max(1, (os.cpu_count() or 1) // 2))
-    return ThreadPoolExecutor(n_workers, thread_name_prefix="ctxpack")

@@ -285,6 +285,19 @@ def test_the_deadline_counts_from_the_call(make: Callable[..., Pipeline]) -> Non
     assert time.perf_counter() - started < 3 * 0.1 * 12 / 2
 
 
+def test_the_deadline_counts_from_work_in_the_pool(make: Callable[..., Pipeline]) -> None:
+    """An adapter's work before `compress` is within the call's deadline, as its waiting is."""
+    pipeline = make(["score", {"prune": 0.5}], deadline_ms=20.0)
+
+    def work() -> Any:
+        until = time.perf_counter() + 0.02
+        while time.perf_counter() < until:
+            time.monotonic()
+        return pipeline.compress("wall", PASSAGES)
+
+    assert asyncio.run(pipeline.run_in_pool(work)).report["reasons"] == ["deadline"]
+
+
 def test_an_unregistered_stage_takes_overrides(make: Callable[..., Pipeline]) -> None:
     """A pipeline of stage objects can be changed like any other."""
     assert Pipeline.from_recipe(make(["score", Slow()]).recipe, budget=5).recipe.budget == 5
