@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from langchain_core.callbacks import Callbacks
@@ -10,7 +11,7 @@ from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.prompts import BasePromptTemplate
 from pydantic import ConfigDict, Field, PrivateAttr
 
-from ctxpack import Passage, Pipeline
+from ctxpack import Pipeline
 from langchain_ctxpack.documents import ChainLayout, documents_of, passages_of
 from langchain_ctxpack.runs import atraced, traced
 from langchain_ctxpack.settings import (
@@ -75,10 +76,8 @@ class CtxPackCompressor(BaseDocumentCompressor):
             return []
         inputs = {"query": query, "documents": list(documents)}
         with traced(type(self).__name__, inputs, callbacks) as outputs:
-            passages, layout = self._translated(documents)
-            packed = self._pipeline.compress(query, passages, budget=self.budget, layout=layout)
-            kept = documents_of(packed, documents)
-            outputs.update(documents=kept, report=packed.report)
+            kept, report = self._compressed(documents, query)
+            outputs.update(documents=kept, report=report)
         return kept
 
     async def acompress_documents(
@@ -89,14 +88,15 @@ class CtxPackCompressor(BaseDocumentCompressor):
             return []
         inputs = {"query": query, "documents": list(documents)}
         async with atraced(type(self).__name__, inputs, callbacks) as outputs:
-            passages, layout = self._translated(documents)
-            packed = await self._pipeline.acompress(
-                query, passages, budget=self.budget, layout=layout
-            )
-            kept = documents_of(packed, documents)
-            outputs.update(documents=kept, report=packed.report)
+            work = partial(self._compressed, documents, query)
+            kept, report = await self._pipeline.run_in_pool(work)
+            outputs.update(documents=kept, report=report)
         return kept
 
-    def _translated(self, documents: Sequence[Document]) -> tuple[list[Passage], ChainLayout]:
+    def _compressed(
+        self, documents: Sequence[Document], query: str
+    ) -> tuple[list[Document], Mapping[str, Any]]:
         layout = ChainLayout(documents, self._prompt, self.document_separator)
-        return passages_of(documents, self.title_key), layout
+        passages = passages_of(documents, self.title_key)
+        packed = self._pipeline.compress(query, passages, budget=self.budget, layout=layout)
+        return documents_of(packed, documents), packed.report

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import ToolMessage
@@ -84,39 +84,35 @@ class CtxPackMiddleware(AgentMiddleware):
     ) -> ToolMessage | Command[Any]:
         """Run the tool and return its message, pruned if it is too long."""
         result = handler(request)
-        message = self._long_message(request, result)
-        if message is None:
-            return result
-        texts = _texts(message)
-        pruned = self._pruner.prune(list(texts.values()), self._query_from(request))
-        return message if pruned is None else _rewritten(message, list(texts), pruned)
+        if isinstance(result, ToolMessage) and self._may_prune(request, result):
+            return self._pruned(request, result)
+        return result
 
     async def awrap_tool_call(
         self,
         request: ToolCallRequest,
         handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]],
     ) -> ToolMessage | Command[Any]:
-        """Return what `wrap_tool_call` returns; pruning runs in a thread."""
+        """Return what `wrap_tool_call` returns, pruned in the pipeline's worker pool."""
         result = await handler(request)
-        message = self._long_message(request, result)
-        if message is None:
-            return result
-        texts = _texts(message)
-        query = self._query_from(request)
-        pruned = await asyncio.to_thread(self._pruner.prune, list(texts.values()), query)
-        return message if pruned is None else _rewritten(message, list(texts), pruned)
+        if isinstance(result, ToolMessage) and self._may_prune(request, result):
+            work = partial(self._pruned, request, result)
+            return await self._pruner.pipeline.run_in_pool(work)
+        return result
 
-    def _long_message(
-        self, request: ToolCallRequest, result: ToolMessage | Command[Any]
-    ) -> ToolMessage | None:
-        """Return the result if it is a message to prune."""
+    def _may_prune(self, request: ToolCallRequest, message: ToolMessage) -> bool:
         name = request.tool_call["name"]
         if name == expand_context.name or (self._only is not None and name not in self._only):
-            return None
-        if not isinstance(result, ToolMessage) or result.status == "error":
-            return None
-        tokens = sum(self._pruner.count(text) for text in _texts(result).values())
-        return result if tokens >= self._min_tokens else None
+            return False
+        return message.status != "error"
+
+    def _pruned(self, request: ToolCallRequest, message: ToolMessage) -> ToolMessage:
+        """Return the message, pruned if it is too long."""
+        texts = _texts(message)
+        if sum(map(self._pruner.count, texts.values())) < self._min_tokens:
+            return message
+        pruned = self._pruner.prune(list(texts.values()), self._query_from(request))
+        return message if pruned is None else _rewritten(message, list(texts), pruned)
 
 
 def _texts(message: ToolMessage) -> dict[int, str]:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Generic, NotRequired, TypeVar
 
+from langchain_core.callbacks import (
+    AsyncCallbackManagerForChainRun,
+    CallbackManagerForChainRun,
+)
 from langchain_core.documents import Document
 from langchain_core.messages import AnyMessage
 from langchain_core.runnables import RunnableConfig, RunnableSerializable
@@ -14,6 +19,7 @@ from typing_extensions import TypedDict
 
 from ctxpack import PackedContext, Pipeline, errors
 from langchain_ctxpack.documents import passages_of
+from langchain_ctxpack.runs import span_of
 from langchain_ctxpack.settings import Counter, RecipeSource, pipeline_of
 
 Output = TypeVar("Output")
@@ -89,16 +95,20 @@ class PackRunnable(RunnableSerializable[PackInput, Output], Generic[Output]):
             self._pack_many, inputs, config, return_exceptions=return_exceptions
         )
 
-    def _pack(self, input: PackInput) -> Output:
-        query, documents = self._query(input), input["documents"]
-        passages = passages_of(documents, self.title_key)
-        packed = self._pipeline.compress(query, passages, budget=self.budget)
-        return self._output(packed, documents)
+    def _pack(self, input: PackInput, run_manager: CallbackManagerForChainRun) -> Output:
+        with span_of(run_manager.run_id):
+            return self._packed(input)
 
-    async def _apack(self, input: PackInput) -> Output:
-        query, documents = self._query(input), input["documents"]
+    async def _apack(
+        self, input: PackInput, run_manager: AsyncCallbackManagerForChainRun
+    ) -> Output:
+        with span_of(run_manager.run_id):
+            return await self._pipeline.run_in_pool(partial(self._packed, input))
+
+    def _packed(self, input: PackInput) -> Output:
+        documents = input["documents"]
         passages = passages_of(documents, self.title_key)
-        packed = await self._pipeline.acompress(query, passages, budget=self.budget)
+        packed = self._pipeline.compress(self._query(input), passages, budget=self.budget)
         return self._output(packed, documents)
 
     def _pack_many(self, inputs: list[PackInput]) -> list[Exception | Output]:

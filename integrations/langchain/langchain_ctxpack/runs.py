@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from typing import Any
+from uuid import UUID
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.runnables.config import (
@@ -23,7 +25,8 @@ def traced(name: str, inputs: dict[str, Any], callbacks: Callbacks) -> Iterator[
     run = manager.on_chain_start(None, inputs, name=name)
     outputs: dict[str, Any] = {}
     try:
-        yield outputs
+        with span_of(run.run_id):
+            yield outputs
     except BaseException as error:
         run.on_chain_error(error)
         raise
@@ -39,8 +42,32 @@ async def atraced(
     run = await manager.on_chain_start(None, inputs, name=name)
     outputs: dict[str, Any] = {}
     try:
-        yield outputs
+        with span_of(run.run_id):
+            yield outputs
     except BaseException as error:
         await run.on_chain_error(error)
         raise
     await run.on_chain_end(outputs)
+
+
+def span_of(run_id: UUID) -> AbstractContextManager[object]:
+    """Make the span that OpenInference's instrumentor keeps for a run current, where there is one.
+
+    The instrumentor leaves that to others, and without it the engine's span is not below its own.
+    """
+    module = sys.modules.get("openinference.instrumentation.langchain")
+    if module is None:
+        return nullcontext()
+    instrumentor = module.LangChainInstrumentor()
+    if not instrumentor.is_instrumented_by_opentelemetry:
+        return nullcontext()
+    span = instrumentor.get_span(run_id)
+    if span is None:
+        return nullcontext()
+    from opentelemetry import trace
+
+    # The instrumentor ends the span and says on it what went wrong.
+    current: AbstractContextManager[object] = trace.use_span(
+        span, record_exception=False, set_status_on_exception=False
+    )
+    return current

@@ -55,6 +55,9 @@ class ToolPruner:
             scores best, and what looks like an error before anything else.
         budget: most tokens of a result, the mark included.
 
+    Attributes:
+        pipeline: prunes text that may be cut.
+
     Raises:
         ValueError: the recipe breaks a rule, or the mark alone is over the budget.
     """
@@ -62,11 +65,11 @@ class ToolPruner:
     def __init__(self, recipe: RecipeSource | None, *, budget: int) -> None:
         lenient = {"on_error": "passthrough", "pin_overflow": "degrade"}
         data = {**pipeline_of("balanced").recipe.to_data(), **lenient, "steps": _PRUNE}
-        self._pipeline = pipeline_of(data if recipe is None else recipe)
+        self.pipeline = pipeline_of(data if recipe is None else recipe)
         self._scoring = Pipeline.from_recipe(
-            {**self._pipeline.recipe.to_data(), "budget": None, "steps": ["score"]},
-            scorer=self._pipeline.scorer,
-            token_counter=self._pipeline.token_counter,
+            {**self.pipeline.recipe.to_data(), "budget": None, "steps": ["score"]},
+            scorer=self.pipeline.scorer,
+            token_counter=self.pipeline.token_counter,
         )
         self._budget = budget
         least = self.count(JsonReading('{"":0}', _mark("0" * 10)).empty())
@@ -75,7 +78,7 @@ class ToolPruner:
 
     def count(self, text: str) -> int:
         """Return the tokens of a text."""
-        return self._pipeline.token_counter.count(text)
+        return self.pipeline.token_counter.count(text)
 
     def prune(self, texts: Sequence[str], query: str) -> Pruned | None:
         """Return the texts within the budget; None when nothing is left out."""
@@ -86,7 +89,7 @@ class ToolPruner:
             packed = self._scoring.compress(query, reading.units)
             bodies = self._chosen(reading, packed)
         else:
-            packed = self._pipeline.compress(
+            packed = self.pipeline.compress(
                 query, reading.units, budget=self._budget, layout=reading
             )
             bodies = [(kept.passage_index, kept.text) for kept in packed.passages]
@@ -118,7 +121,7 @@ class ToolPruner:
         """Return the units to keep: header, errors, then by score, as long as they fit."""
         scores = {kept.passage_index: kept.score or 0.0 for kept in packed.passages}
         texts = [unit.text for unit in reading.units]
-        costs = self._pipeline.token_counter.count_many(texts)
+        costs = self.pipeline.token_counter.count_many(texts)
         ranks = [
             (number != reading.header, not re.search(ERROR, text), -scores.get(number, 0.0))
             for number, text in enumerate(texts)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from langchain_core.documents import BaseDocumentTransformer, Document
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
-from ctxpack import PackedContext, Pipeline
+from ctxpack import Pipeline
 from langchain_ctxpack.documents import documents_of, passages_of
 from langchain_ctxpack.parts import parts_of
 from langchain_ctxpack.settings import Counter, RecipeSource, pipeline_of
@@ -67,22 +68,15 @@ class CtxPackTransformer(BaseModel, BaseDocumentTransformer):
         self, documents: Sequence[Document], **kwargs: Any
     ) -> Sequence[Document]:
         """Return the transformed documents; the framework's `kwargs` have no meaning here."""
-        passages = passages_of(documents, self.title_key)
-        return self._cut(self._pipeline.compress(self._query, passages), documents)
+        query = _NO_QUERY if self.query is None else self.query
+        packed = self._pipeline.compress(query, passages_of(documents, self.title_key))
+        kept = documents_of(packed, documents)
+        if self.part_tokens is None:
+            return kept
+        return parts_of(kept, packed, self._pipeline.token_counter, self.part_tokens)
 
     async def atransform_documents(
         self, documents: Sequence[Document], **kwargs: Any
     ) -> Sequence[Document]:
         """Return what `transform_documents` returns, computed in the pipeline's worker pool."""
-        passages = passages_of(documents, self.title_key)
-        return self._cut(await self._pipeline.acompress(self._query, passages), documents)
-
-    @property
-    def _query(self) -> str:
-        return _NO_QUERY if self.query is None else self.query
-
-    def _cut(self, packed: PackedContext, documents: Sequence[Document]) -> list[Document]:
-        kept = documents_of(packed, documents)
-        if self.part_tokens is None:
-            return kept
-        return parts_of(kept, packed, self._pipeline.token_counter, self.part_tokens)
+        return await self._pipeline.run_in_pool(partial(self.transform_documents, documents))
