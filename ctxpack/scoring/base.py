@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import struct
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import ClassVar, NamedTuple, Protocol
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from hashlib import blake2b
+from importlib import metadata
+from itertools import islice
+from typing import Any, ClassVar, NamedTuple, Protocol
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from ctxpack.cache.keys import framed
 from ctxpack.selection import FloatArray, SplitPassage
 
 
@@ -24,6 +33,42 @@ class PassageScores(NamedTuple):
 
 
 ScoreCall = tuple[str, Sequence[SplitPassage]]
+
+
+class TextSegment(NamedTuple):
+    """What a `SegmentScorer` encodes in one pass, and all that the encoding depends on.
+
+    Args:
+        title: of the passage; '' for none.
+        text: the passage's text, or a stretch of it.
+        ends: one past the last character of each span in `text`; the last one is ``len(text)``.
+        first: number of the first of these spans in the passage; an encoding does not know it.
+    """
+
+    title: str
+    text: str
+    ends: tuple[int, ...]
+    first: int = 0
+
+    @classmethod
+    def of(cls, passage: SplitPassage) -> TextSegment:
+        """Return a whole passage."""
+        ends = tuple([span.end for span in passage.spans])
+        return cls(passage.passage.title or "", passage.passage.text, ends)
+
+    def part(self, start: int, end: int) -> TextSegment:
+        """Return the characters ``[start, end)`` with the spans, cut ones too, that they are of."""
+        if (start, end) == (0, len(self.text)):
+            return self
+        first, last = bisect_right(self.ends, start), bisect_left(self.ends, end)
+        ends = tuple([min(one, end) - start for one in self.ends[first : last + 1]])
+        return TextSegment(self.title, self.text[start:end], ends, self.first + first)
+
+    @property
+    def content(self) -> bytes:
+        """Title, text and ends as bytes, different for different segments; for cache keys."""
+        title, text = (part.encode("utf-8", "surrogatepass") for part in (self.title, self.text))
+        return framed(title, text, struct.pack(f"<{len(self.ends)}I", *self.ends))
 
 
 class Scorer(Protocol):
@@ -59,6 +104,69 @@ class Scorer(Protocol):
         ...
 
 
+class SegmentScorer(Scorer, Protocol):
+    """A pointwise scorer in two halves, so that the expensive one is paid once per segment.
+
+    The scores of a passage are the best of its segments: see `best_of`.
+    """
+
+    @property
+    def fingerprint(self) -> bytes:
+        """What else encodings and scores depend on: the model, its options, its libraries."""
+        ...
+
+    def segments(self, passages: Sequence[SplitPassage]) -> list[list[TextSegment]]:
+        """Return the segments of every passage, which together cover its text; cheap."""
+        ...
+
+    def encode(self, segments: Sequence[TextSegment]) -> list[bytes]:
+        """Return what `score_encoded` reads of every segment, in order.
+
+        The expensive half. It depends on the segment alone, not on a query or on other segments.
+        """
+        ...
+
+    def score_encoded(self, query: str, encodings: Sequence[bytes]) -> list[PassageScores]:
+        """Return the scores of every segment and of its spans, in order; the light half."""
+        ...
+
+
+def best_of(
+    passage: SplitPassage,
+    segments: Sequence[TextSegment],
+    scores: Iterable[tuple[float, Any]],
+    *,
+    lowest: float = 0.0,
+) -> PassageScores:
+    """Return a passage's scores: its own and each span's is the best among its segments.
+
+    Args:
+        passage: the passage.
+        segments: of the passage.
+        scores: (relevance, scores of the spans) of every segment, in order.
+        lowest: the score of what is in no segment.
+    """
+    relevance, spans = lowest, np.full(len(passage.spans), lowest, dtype=np.float32)
+    for segment, (of_segment, of_spans) in zip(segments, scores, strict=True):
+        relevance = max(relevance, of_segment)
+        within = spans[segment.first : segment.first + len(segment.ends)]
+        np.maximum(within, of_spans, out=within)
+    return PassageScores(relevance, spans)
+
+
+def score_by_segments(
+    scorer: SegmentScorer, query: str, passages: Sequence[SplitPassage]
+) -> list[PassageScores]:
+    """Return the scores of passages by way of the two halves of a `SegmentScorer`."""
+    parts = scorer.segments(passages)
+    encodings = scorer.encode([segment for part in parts for segment in part])
+    scores = iter(scorer.score_encoded(query, encodings))
+    return [
+        best_of(passage, part, islice(scores, len(part)))
+        for passage, part in zip(passages, parts, strict=True)
+    ]
+
+
 class ConfiguredScorer(BaseModel, ABC):
     """Base of scorers that a recipe can name: frozen options, nothing loaded on construction."""
 
@@ -67,6 +175,15 @@ class ConfiguredScorer(BaseModel, ABC):
     name: ClassVar[str]
     pointwise: ClassVar[bool]
     operating_points: ClassVar[Mapping[str, float]]
+
+    @property
+    def fingerprint(self) -> bytes:
+        """What scores depend on besides query, text, title and spans; part of every cache key.
+
+        Class, options and version of the package that has the class. A scorer with more to
+        say, such as the hash of a model file, overrides it with `fingerprint_of`.
+        """
+        return fingerprint_of(self)
 
     @abstractmethod
     def score(self, query: str, passages: Sequence[SplitPassage]) -> list[PassageScores]:
@@ -81,3 +198,27 @@ class ConfiguredScorer(BaseModel, ABC):
 
     def close(self) -> None:
         """Release nothing: there is nothing to release."""
+
+
+def fingerprint_of(scorer: ConfiguredScorer, *parts: str) -> bytes:
+    """Return 16 bytes that change with class, version or options of a scorer, and with `parts`.
+
+    Args:
+        scorer: the scorer.
+        parts: what else its scores depend on: hashes of files, versions of libraries.
+    """
+    kind = type(scorer)
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    fields = (name, _version_of(kind.__module__), scorer.model_dump_json(), *parts)
+    return blake2b(framed(*(field.encode() for field in fields)), digest_size=16).digest()
+
+
+@cache
+def _version_of(module: str) -> str:
+    """Return the version of the package that has a module; '' where it has none."""
+    package = module.partition(".")[0]
+    version = getattr(sys.modules.get(package), "__version__", None)
+    if version is not None:
+        return str(version)
+    names = metadata.packages_distributions().get(package, ())
+    return ", ".join(sorted(f"{name} {metadata.version(name)}" for name in set(names)))

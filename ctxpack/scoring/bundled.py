@@ -1,19 +1,28 @@
 """The bundled model as a scorer: ctxpack-swift, which encodes passages without the query.
 
-`Swift.encode` is the expensive half and depends on the passage alone, so its result can be stored;
+`Swift.encode` is the expensive half and depends on the segment alone, so its result can be stored;
 `Swift.score_encoded` is the light half.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import metadata
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ctxpack.process import PerProcess
-from ctxpack.scoring.base import ConfiguredScorer, PassageScores
+from ctxpack.scoring.base import (
+    ConfiguredScorer,
+    PassageScores,
+    TextSegment,
+    fingerprint_of,
+    score_by_segments,
+)
+from ctxpack.scoring.encodings import FORMAT
 from ctxpack.scoring.manifest import Manifest
 from ctxpack.scoring.swift import NAME, Logits, SwiftModel
 from ctxpack.selection import FloatArray, SplitPassage
@@ -40,25 +49,40 @@ class Swift(ConfiguredScorer):
         """Of the weights; an encoding is good for this version alone."""
         return _MANIFEST.version
 
+    @property
+    def fingerprint(self) -> bytes:
+        """What encodings and scores depend on: files, calibration, formats, libraries."""
+        parts = (str(sorted(_MANIFEST.files.items())), str(_MANIFEST.calibration), *_libraries())
+        return fingerprint_of(self, *parts)
+
     def score(self, query: str, passages: Sequence[SplitPassage]) -> list[PassageScores]:
         """Return probabilities: of relevance for a passage, of being evidence for a span.
 
         Raises:
             ModelError: a model file is missing or damaged.
         """
-        return self.score_encoded(query, self.encode(passages))
+        return score_by_segments(self, query, passages)
 
-    def encode(self, passages: Sequence[SplitPassage]) -> list[bytes]:
-        """Return what `score_encoded` reads of each passage: about 140 bytes a token.
+    def segments(self, passages: Sequence[SplitPassage]) -> list[list[TextSegment]]:
+        """Return the segments of every passage: one, or for a long passage overlapping ones.
 
         Raises:
             ModelError: a model file is missing or damaged.
         """
         model = _MODEL.get()
-        return [model.encoded(passage) for passage in passages]
+        return [model.segments(passage) for passage in passages]
+
+    def encode(self, segments: Sequence[TextSegment]) -> list[bytes]:
+        """Return what `score_encoded` reads of each segment: about 140 bytes a token.
+
+        Raises:
+            ModelError: a model file is missing or damaged.
+        """
+        model = _MODEL.get()
+        return [model.encoded(segment) for segment in segments]
 
     def score_encoded(self, query: str, encodings: Sequence[bytes]) -> list[PassageScores]:
-        """Return the scores of encoded passages, in the order given.
+        """Return the scores of encoded segments, in the order given.
 
         Raises:
             ModelError: a model file is missing or damaged, or an encoding is not one of `encode`.
@@ -89,3 +113,10 @@ def _probability(logits: NDArray[np.float64], line: tuple[float, float]) -> Floa
     slope, offset = line
     with np.errstate(over="ignore"):
         return np.asarray(1 / (1 + np.exp(-(slope * logits + offset))), dtype=np.float32)
+
+
+@cache
+def _libraries() -> tuple[str, ...]:
+    """Return format and libraries that decide the bytes of an encoding or a score."""
+    names = ("numpy", "onnxruntime", "tokenizers")
+    return (FORMAT.decode(), *(f"{name} {metadata.version(name)}" for name in names))

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 from zlib import crc32
 
 import numpy as np
 
-from ctxpack.selection import IntArray, SplitPassage
+from ctxpack.scoring.base import TextSegment
+from ctxpack.selection import BoolArray, IntArray, SplitPassage
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from tokenizers import Encoding, Tokenizer
 
 WINDOW = 256
 """Most tokens in a segment; the base encoder was trained on no more."""
@@ -29,6 +30,8 @@ TITLE_WINDOW = 32
 """Most tokens of a title that are read."""
 OVERLAP = 0.25
 """A segment starts with the last span of the one before, if that fills at most this share of it."""
+SURELY_FITS = WINDOW - TITLE_WINDOW - 3
+"""Most characters of an ASCII text that is one segment whatever it says: no token is shorter."""
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -78,9 +81,7 @@ class WordPieces:
 
     def tokens(self, text: str) -> Tokens:
         """Return the word pieces of `text`, without special tokens."""
-        # `tokenizers` refuses lone surrogates; one replacement character each keeps the offsets.
-        clean = LONE_SURROGATE.sub("\ufffd", text)
-        encoding = self._tokenizer.encode(clean, add_special_tokens=False)
+        encoding = self._encoding(text)
         starts = [start for start, _ in encoding.offsets]
         return Tokens(_ints(encoding.ids), _ints(_word_keys(encoding.tokens)), _ints(starts))
 
@@ -96,36 +97,71 @@ class WordPieces:
 
     def segments(self, passage: SplitPassage) -> list[Segment]:
         """Return the segments of a passage; together they hold every span that has a token."""
-        text = self.tokens(passage.passage.text)
-        title = self.tokens(passage.passage.title or "")
+        whole = TextSegment.of(passage)
+        found = []
+        for start, end in self.cuts(whole):
+            part = whole.part(start, end)
+            segment = self.read(part)
+            if len(segment.spans):
+                found.append(replace(segment, spans=segment.spans + part.first))
+        return found
+
+    def read(self, segment: TextSegment) -> Segment:
+        """Return a segment as the encoder reads it; its `spans` are numbered from 0."""
+        text, title = self.tokens(segment.text), self.tokens(segment.title)
         n_title = min(len(title.ids), TITLE_WINDOW)
         head_ids = [self.cls, *title.ids[:n_title], *([self.sep] if n_title else [])]
         head_words = [0, *title.words[:n_title], *([0] if n_title else [])]
-        capacity = WINDOW - len(head_ids) - 1
-        ends = np.array([span.end for span in passage.spans])
-        span_of = np.searchsorted(ends, text.starts, side="right")
-        segments = []
-        for begin, end in _blocks(span_of, capacity):
-            spans, nodes = np.unique(span_of[begin:end], return_inverse=True)
-            segments.append(
-                Segment(
-                    ids=np.concatenate((head_ids, text.ids[begin:end], [self.sep])),
-                    words=np.concatenate((head_words, text.words[begin:end], [0])),
-                    nodes=np.concatenate((np.zeros(len(head_ids), np.int64), nodes + 1, [0])),
-                    spans=spans,
-                )
-            )
-        return segments
+        span_of = np.searchsorted(segment.ends, text.starts, side="right")
+        spans, nodes = np.unique(span_of, return_inverse=True)
+        return Segment(
+            ids=np.concatenate((head_ids, text.ids, [self.sep])),
+            words=np.concatenate((head_words, text.words, [0])),
+            nodes=np.concatenate((np.zeros(len(head_ids), np.int64), nodes + 1, [0])),
+            spans=spans,
+        )
+
+    def cuts(self, whole: TextSegment) -> tuple[tuple[int, int], ...]:
+        """Return the character ranges of a passage's segments; one range where it fits the window.
+
+        Cuts are at word starts, so that a segment read alone has the tokens that it has inside.
+        """
+        n_title = min(len(self._encoding(whole.title)), TITLE_WINDOW)
+        capacity = WINDOW - n_title - (3 if n_title else 2)
+        encoding = self._encoding(whole.text)
+        n_tokens = len(encoding)
+        if n_tokens <= capacity:
+            return ((0, len(whole.text)),)
+        starts = _ints([start for start, _ in encoding.offsets])
+        span_of = np.searchsorted(whole.ends, starts, side="right")
+        is_word = np.array([not piece.startswith("##") for piece in encoding.tokens])
+        is_first = is_word & (np.diff(span_of, prepend=-1) > 0)
+        # White space before the first word of a span belongs to it.
+        places = np.where(is_first, np.array([0, *whole.ends])[span_of], starts).tolist()
+        places = [0, *places[1:], len(whole.text)]
+        blocks = _blocks(is_word, is_first, capacity)
+        return tuple((places[begin], places[end]) for begin, end in blocks)
+
+    def _encoding(self, text: str) -> Encoding:
+        # `tokenizers` refuses lone surrogates; one replacement character each keeps the offsets.
+        clean = LONE_SURROGATE.sub("\ufffd", text)
+        return self._tokenizer.encode(clean, add_special_tokens=False)
 
 
-def _blocks(span_of: IntArray, capacity: int) -> Iterator[tuple[int, int]]:
-    """Yield token ranges of at most `capacity`, cut between spans where a span fits at all."""
-    n_tokens = len(span_of)
+def _blocks(is_word: BoolArray, is_first: BoolArray, capacity: int) -> Iterator[tuple[int, int]]:
+    """Yield token ranges of at most `capacity`, cut between spans where a span fits at all.
+
+    Args:
+        is_word: (n_tokens,) whether a word starts at a token.
+        is_first: (n_tokens,) whether a span starts at it, too.
+        capacity: most tokens; more than a word can have.
+    """
+    n_tokens = len(is_word)
     begin = 0
     while n_tokens - begin > capacity:
-        cut = begin + capacity
-        bounds = begin + 1 + np.flatnonzero(np.diff(span_of[begin : cut + 1]))
-        end = int(bounds[-1]) if len(bounds) else cut
+        within = slice(begin + 1, begin + capacity + 1)
+        bounds = begin + 1 + np.flatnonzero(is_first[within])
+        end = int(bounds[-1] if len(bounds) else begin + 1 + np.flatnonzero(is_word[within])[-1])
         yield begin, end
         last = int(bounds[-2]) if len(bounds) > 1 else end
         begin = last if end - last <= OVERLAP * capacity else end

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ctxpack.scoring.base import TextSegment
 from ctxpack.scoring.encodings import EncodedSegment, pack, unpack
 from ctxpack.scoring.manifest import MODELS, Manifest
 from ctxpack.scoring.rarity import RarityTable
-from ctxpack.scoring.segments import WordPieces
+from ctxpack.scoring.recent import Recent
+from ctxpack.scoring.segments import SURELY_FITS, WordPieces
 from ctxpack.selection import SplitPassage
 
 if TYPE_CHECKING:
@@ -22,28 +24,20 @@ NAME = "ctxpack-swift"
 TOKENIZER = "tokenizer.json"
 ENCODER, HEAD, RARITY = (f"{NAME}/{file}" for file in ("encoder.onnx", "head.onnx", "rarity.npz"))
 
+CUTS = 50_000
+"""Passages of which a model remembers where they are cut, at about 200 bytes each."""
+
 
 class Logits(NamedTuple):
-    """Uncalibrated scores of a passage; ``-inf`` where there is no token.
+    """Uncalibrated scores of a segment; ``-inf`` where there is no token.
 
     Args:
-        relevance: of the passage, the best of its segments.
-        spans: (n_spans,) float64, each the best of the segments that hold the span.
+        relevance: of the segment.
+        spans: (n_spans,) float64.
     """
 
     relevance: float
     spans: NDArray[np.float64]
-
-    @classmethod
-    def nothing(cls, n_spans: int) -> Logits:
-        """Return the logits of a passage without a token."""
-        return cls(-np.inf, np.full(n_spans, -np.inf))
-
-    def best_with(self, spans: NDArray[np.int64], relevance: float, logits: Any) -> Logits:
-        """Return the logits with those of one more segment, which holds `spans`."""
-        merged = self.spans.copy()
-        merged[spans] = np.maximum(merged[spans], logits)
-        return Logits(max(self.relevance, float(relevance)), merged)
 
 
 class SwiftModel:
@@ -62,6 +56,7 @@ class SwiftModel:
 
         tokenizer = Tokenizer.from_str(manifest.read(TOKENIZER, models=models).decode())
         self.pieces = WordPieces(tokenizer)
+        self._cuts: Recent[tuple[tuple[int, int], ...]] = Recent(CUTS)
         table = np.load(io.BytesIO(manifest.read(RARITY, models=models)), allow_pickle=False)
         self._rarity = RarityTable(
             table["keys"].astype(np.int64), table["rarity"].astype(np.float32)
@@ -69,16 +64,19 @@ class SwiftModel:
         self._encoder = _session(manifest.read(ENCODER, models=models))
         self._head = _session(manifest.read(HEAD, models=models))
 
-    def encoded(self, passage: SplitPassage) -> bytes:
-        """Return what the head reads of a passage, as `encodings.pack` stores it."""
-        segments = self.pieces.segments(passage)
-        return pack(
-            len(passage.spans),
-            [
-                EncodedSegment.of(segment, self._encoder.run(["segment"], {"ids": segment.ids})[0])
-                for segment in segments
-            ],
-        )
+    def segments(self, passage: SplitPassage) -> list[TextSegment]:
+        """Return the segments of a passage; where it is cut is remembered."""
+        whole = TextSegment.of(passage)
+        if len(whole.text) <= SURELY_FITS and whole.text.isascii():
+            return [whole] if whole.text else []
+        cuts = self._cuts.get(whole.content, lambda: self.pieces.cuts(whole))
+        return [whole.part(start, end) for start, end in cuts]
+
+    def encoded(self, segment: TextSegment) -> bytes:
+        """Return what the head reads of a segment, as `encodings.pack` stores it."""
+        read = self.pieces.read(segment)
+        vectors = self._encoder.run(["segment"], {"ids": read.ids})[0]
+        return pack(EncodedSegment.of(len(segment.ends), read, vectors))
 
     def asked(self, query: str) -> dict[str, Any]:
         """Return what the head reads of a query."""
@@ -90,23 +88,23 @@ class SwiftModel:
         }
 
     def logits(self, asked: dict[str, Any], encoding: bytes) -> Logits:
-        """Return the logits of an encoded passage for a query."""
-        n_spans, segments = unpack(encoding)
-        found = Logits.nothing(n_spans)
-        for segment in segments:
-            nodes = np.arange(len(segment.spans) + 1)[:, None]
-            relevance, spans = self._head.run(
-                ["relevance", "spans"],
-                asked
-                | {
-                    "codes": segment.codes,
-                    "scales": segment.scales,
-                    "words": segment.words,
-                    "members": (segment.nodes == nodes).astype(np.float32),
-                },
-            )
-            found = found.best_with(segment.spans, relevance[0], spans)
-        return found
+        """Return the logits of an encoded segment for a query."""
+        segment = unpack(encoding)
+        logits = np.full(segment.n_spans, -np.inf)
+        if not len(segment.spans):
+            return Logits(-np.inf, logits)
+        nodes = np.arange(len(segment.spans) + 1)[:, None]
+        relevance, logits[segment.spans] = self._head.run(
+            ["relevance", "spans"],
+            asked
+            | {
+                "codes": segment.codes,
+                "scales": segment.scales,
+                "words": segment.words,
+                "members": (segment.nodes == nodes).astype(np.float32),
+            },
+        )
+        return Logits(float(relevance[0]), logits)
 
 
 def _session(model: bytes) -> InferenceSession:

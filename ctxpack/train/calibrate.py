@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from ctxpack.scoring.base import best_of
 from ctxpack.scoring.manifest import Calibration
 from ctxpack.scoring.swift import SwiftModel
 from ctxpack.train.records import Record
@@ -49,7 +50,9 @@ def sample(model: SwiftModel, records: Sequence[Record]) -> Sample:
     for record in records:
         asked = model.asked(record.query)
         for candidate in record.candidates:
-            found = model.logits(asked, model.encoded(candidate.split))
+            parts = model.segments(candidate.split)
+            logits = [model.logits(asked, model.encoded(part)) for part in parts]
+            found = best_of(candidate.split, parts, logits, lowest=-np.inf)
             passages.append((found.relevance, float(candidate.gold)))
             if candidate.gold and not candidate.evidence:
                 continue

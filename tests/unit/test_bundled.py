@@ -13,10 +13,10 @@ import pytest
 
 from ctxpack.errors import ModelError
 from ctxpack.scoring.base import PassageScores
-from ctxpack.scoring.bundled import Swift
+from ctxpack.scoring.bundled import _MODEL, Swift
 from ctxpack.scoring.manifest import MODELS, Manifest
 from ctxpack.scoring.swift import HEAD, NAME, SwiftModel
-from ctxpack.selection import Passage, SplitPassage
+from ctxpack.selection import Passage, SplitPassage, unsplit
 from ctxpack.sentences import split
 
 QUERY = "Who designed the lighthouse at Cape Arden?"
@@ -59,18 +59,46 @@ def test_alone_equals_beside_others(together: list[PassageScores], number: int) 
     assert key(alone) == key(together[number])
 
 
-def test_stored_encodings_give_the_same_bytes(together: list[PassageScores]) -> None:
-    """Scoring what was encoded before equals scoring afresh."""
+def test_encoding_does_not_know_its_place(together: list[PassageScores]) -> None:
+    """The same sentences further back in a passage have the same encoding."""
     scorer = Swift()
-    encodings = [bytes(encoding) for encoding in scorer.encode(passages(*TEXTS))]
-    assert [key(s) for s in scorer.score_encoded(QUERY, encodings)] == [key(s) for s in together]
+    (short,) = scorer.segments(passages(TEXTS[0]))[0]
+    assert scorer.encode([short]) == scorer.encode([short._replace(first=7)])
+
+
+def test_cuts_are_remembered() -> None:
+    """A passage that was cut once is cut without its tokens."""
+    scorer = Swift()
+    (first,) = scorer.segments(passages(TEXTS[4]))
+    model = _MODEL.get()
+    pieces, model.pieces = model.pieces, None  # type: ignore[assignment]
+    try:
+        assert scorer.segments(passages(TEXTS[4])) == [first]
+    finally:
+        model.pieces = pieces
+    assert len(first) == 2
 
 
 def test_encoding_takes_at_most_160_bytes_a_token() -> None:
     """The bound that caches are planned with, header included from twenty tokens on."""
     text = TEXTS[0]
-    (encoding,) = Swift().encode(passages(text))
+    scorer = Swift()
+    (encoding,) = scorer.encode(scorer.segments(passages(text))[0])
     assert len(encoding) <= 160 * (len(text.split()) + 4)
+
+
+def test_fingerprint_is_the_same_in_another_process() -> None:
+    """Processes that share a store find each other's entries."""
+    code = "from ctxpack.scoring.bundled import Swift; print(Swift().fingerprint.hex())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == Swift().fingerprint.hex()
+
+
+@pytest.mark.parametrize("text", ["  ", "\u200b" * 300, "\ud800"])
+def test_text_of_no_token_scores_zero(text: str) -> None:
+    """White space and characters that are not read are not relevant."""
+    (scores,) = Swift().score(QUERY, [unsplit(Passage(text, title="Arden"))])
+    assert key(scores) == (0.0, bytes(4))
 
 
 def test_text_without_a_token_scores_zero(together: list[PassageScores]) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from ctxpack.scoring.base import TextSegment
 from ctxpack.scoring.manifest import MODELS
 from ctxpack.scoring.segments import QUERY_WINDOW, WINDOW, WordPieces, word_key
 from ctxpack.selection import Passage, Span, SplitPassage
@@ -52,6 +55,80 @@ def test_span_longer_than_the_window_is_in_several_segments(pieces: WordPieces) 
     segments = pieces.segments(passage("word " * 600, "End."))
     assert sum((segment.nodes == 1).sum() for segment in segments if 0 in segment.spans) == 600
     assert 1 in segments[-1].spans
+
+
+LONG = {
+    "span longer than the window": ["word " * 600, "End."],
+    "sentences": [f"Ship {number} sailed on. " for number in range(100)],
+    "emoji": ["Ships 😀 sail 👩‍👩‍👧! " * 150, "🎉" * 400],
+    "lone surrogates": ["A \ud800 b\udc00c " * 300],
+    "CJK": ["灯台は1871年に点灯しました。" * 40, "船が通る" * 100],
+    "Hangul": ["등대는 바다를 지킨다. " * 60],
+    "accents": ["Ve\u0301lo \u0301a\u0300 la\u0308st x\u302e. " * 100],
+    "no spaces": ["unimaginablelighthouse" * 100, "/harbour-commissioners" * 200],
+    "spans cut words": ["light", "houses are tall and harb", "ours deep. " * 150],
+    "control characters": ["ab\x00cd\ufffdef\u200bgh \x07ij. " * 120],
+    "special tokens": ["A[SEP]b [MASK] [CLS]c [UNK]. " * 120],
+}
+
+
+@pytest.mark.parametrize("sentences", LONG.values(), ids=LONG)
+def test_segment_read_alone_has_the_tokens_it_has_inside(
+    pieces: WordPieces, sentences: list[str]
+) -> None:
+    """A passage is cut at word starts only, and no token is lost or changed by a cut."""
+    whole = TextSegment.of(passage(*sentences, title="Ships"))
+    starts = pieces.tokens(whole.text).starts
+    cuts = pieces.cuts(whole)
+    assert len(cuts) > 1
+    for start, end in cuts:
+        inside = (starts >= start) & (starts < end)
+        ids = pieces.tokens(whole.text).ids[inside]
+        assert len(ids) <= WINDOW - 4
+        assert pieces.tokens(whole.text[start:end]).ids.tolist() == ids.tolist()
+
+
+@pytest.mark.parametrize("sentences", LONG.values(), ids=LONG)
+def test_segments_cover_the_passage(pieces: WordPieces, sentences: list[str]) -> None:
+    """Every character is in a segment, with the number of the span that it is of."""
+    split = passage(*sentences)
+    whole = TextSegment.of(split)
+    parts = [whole.part(*cut) for cut in pieces.cuts(whole)]
+    assert parts[0].text == whole.text[: len(parts[0].text)]
+    assert parts[-1].text == whole.text[-len(parts[-1].text) :]
+    for part, (start, end) in zip(parts, pieces.cuts(whole), strict=True):
+        spans = split.spans[part.first : part.first + len(part.ends)]
+        assert [min(span.end, end) - start for span in spans] == list(part.ends)
+        assert spans[0].start <= start < spans[0].end
+        assert spans[-1].start < end <= spans[-1].end
+
+
+@settings(max_examples=60, deadline=None)
+@given(text=st.text(alphabet=st.characters(), min_size=1, max_size=400), title=st.text(max_size=3))
+def test_any_text_is_cut_without_a_change_of_words(
+    pieces: WordPieces, text: str, title: str
+) -> None:
+    """What the segments of a passage read, side by side, is what the passage reads."""
+    whole = TextSegment.of(passage(text * (1500 // len(text)), title=title))
+    last, ids = 0, []
+    for start, end in pieces.cuts(whole):
+        ids += pieces.tokens(whole.text[max(start, last) : end]).ids.tolist()
+        last = end
+    assert ids == pieces.tokens(whole.text).ids.tolist()
+
+
+def test_content_tells_segments_apart() -> None:
+    """Title, text and ends all count, and nothing moves from one to the other unseen."""
+    parts = [
+        TextSegment("a", "bc", (2,)),
+        TextSegment("ab", "c", (1,)),
+        TextSegment("", "abc", (3,)),
+        TextSegment("a", "bc", (1, 2)),
+        TextSegment("a", "b\ud800", (2,)),
+        TextSegment("a", "b\ufffd", (2,)),
+    ]
+    assert len({part.content for part in parts}) == len(parts)
+    assert parts[0].content == parts[0]._replace(first=3).content
 
 
 def test_span_without_a_token_is_in_no_segment(pieces: WordPieces) -> None:
