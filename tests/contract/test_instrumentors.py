@@ -71,25 +71,56 @@ def test_llama_index(
 def test_langchain(
     provider: TracerProvider, spans: InMemorySpanExporter, asynchronous: bool
 ) -> None:
-    """A call's span and the compressor's stand in one trace, that of the caller's span.
-
-    The instrumentor does not make its spans current, so a call's span is not below them.
-    """
+    """A call's span lies below the compressor's, the retriever's and the program's own."""
     module = pytest.importorskip("openinference.instrumentation.langchain")
+    from langchain_classic.retrievers import ContextualCompressionRetriever
+    from langchain_core.documents import Document
+    from langchain_core.runnables import RunnableLambda
+
+    from langchain_ctxpack import CtxPackCompressor
+
+    retriever = ContextualCompressionRetriever(
+        base_compressor=CtxPackCompressor(),
+        base_retriever=RunnableLambda(lambda query: [Document(TEXT)]),
+    )
+    module.LangChainInstrumentor().instrument(tracer_provider=provider)
+    try:
+        with trace.get_tracer("test").start_as_current_span("request"):
+            asyncio.run(retriever.ainvoke(QUERY)) if asynchronous else retriever.invoke(QUERY)
+    finally:
+        module.LangChainInstrumentor().uninstrument()
+    names = ["CtxPackCompressor", "ContextualCompressionRetriever", "request"]
+    assert ancestors(spans) == names
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_runnable_of_langchain(
+    provider: TracerProvider, spans: InMemorySpanExporter, asynchronous: bool
+) -> None:
+    """A call's span lies below that of the Runnable."""
+    module = pytest.importorskip("openinference.instrumentation.langchain")
+    from langchain_core.documents import Document
+
+    from langchain_ctxpack import CtxPackContext
+
+    packer, input = CtxPackContext(), {"question": QUERY, "documents": [Document(TEXT)]}
+    module.LangChainInstrumentor().instrument(tracer_provider=provider)
+    try:
+        asyncio.run(packer.ainvoke(input)) if asynchronous else packer.invoke(input)
+    finally:
+        module.LangChainInstrumentor().uninstrument()
+    assert ancestors(spans) == ["CtxPackContext"]
+
+
+def test_langchain_without_the_instrumentor(
+    spans: InMemorySpanExporter, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the instrumentor is loaded and off, a call's span stands alone and nothing is said."""
+    pytest.importorskip("openinference.instrumentation.langchain")
     from langchain_core.documents import Document
 
     from langchain_ctxpack import CtxPackCompressor
 
-    compressor, found = CtxPackCompressor(), [Document(TEXT)]
-    module.LangChainInstrumentor().instrument(tracer_provider=provider)
-    try:
-        with trace.get_tracer("test").start_as_current_span("request"):
-            if asynchronous:
-                asyncio.run(compressor.acompress_documents(found, QUERY))
-            else:
-                compressor.compress_documents(found, QUERY)
-    finally:
-        module.LangChainInstrumentor().uninstrument()
-    names = {span.name for span in spans.get_finished_spans()}
-    assert names == {"request", "CtxPackCompressor", "ctxpack.compress"}
-    assert len({span.context.trace_id for span in spans.get_finished_spans()}) == 1
+    CtxPackCompressor().compress_documents([Document(TEXT)], QUERY)
+    assert ancestors(spans) == []
+    assert capsys.readouterr().out == ""

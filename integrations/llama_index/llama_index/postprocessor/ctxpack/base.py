@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated, Any, NamedTuple
 
 from llama_index.core import instrumentation
 from llama_index.core.base.llms.types import ChatMessage
@@ -19,6 +20,7 @@ from llama_index.postprocessor.ctxpack.nodes import (
     SynthesizerLayout,
     nodes_of,
     passage_of,
+    text_of,
 )
 from llama_index.postprocessor.ctxpack.settings import (
     Counter,
@@ -27,9 +29,8 @@ from llama_index.postprocessor.ctxpack.settings import (
     not_data,
     pipeline_of,
 )
-from llama_index.postprocessor.ctxpack.turns import Turns
 
-from ctxpack import PackedContext, Passage, Pipeline, errors
+from ctxpack import Pipeline, errors
 
 QueryFrom = Callable[[str, Sequence[ChatMessage]], str]
 
@@ -79,7 +80,6 @@ class CtxPackPostprocessor(WholePickle, BaseNodePostprocessor):
     memory: BaseMemory | None = Field(default=None, exclude=True)
 
     _pipeline: Pipeline = PrivateAttr()
-    _turns: Turns = PrivateAttr(default_factory=lambda: Turns(4))
 
     def model_post_init(self, context: Any, /) -> None:
         """Read the settings now, so that a mistake shows before the first call."""
@@ -96,32 +96,39 @@ class CtxPackPostprocessor(WholePickle, BaseNodePostprocessor):
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
-        call = _Call(nodes, self.title_key)
-        if not call.texts:
+        if not any(text_of(scored.node) is not None for scored in nodes):
             return list(nodes)
         query = self._query(query_bundle, [] if self.memory is None else self.memory.get_all())
         with self._reranking(query, nodes) as end:
-            packed = self._pipeline.compress(
-                query, call.passages, budget=self.budget, layout=call.layout
-            )
-            return end(call, packed)
+            return end(self._packed(nodes, query))
 
     # The framework decorates overrides of abstract methods only, and this one is not abstract.
     @dispatcher.span
     async def _apostprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
-        async with self._turns.turn():
-            call = _Call(nodes, self.title_key)
-        if not call.texts:
+        if not any(text_of(scored.node) is not None for scored in nodes):
             return list(nodes)
         history = [] if self.memory is None else await self.memory.aget_all()
         query = self._query(query_bundle, history)
         with self._reranking(query, nodes) as end:
-            packed = await self._pipeline.acompress(
-                query, call.passages, budget=self.budget, layout=call.layout
-            )
-            return end(call, packed)
+            return end(await self._pipeline.run_in_pool(partial(self._packed, nodes, query)))
+
+    def _packed(self, nodes: Sequence[NodeWithScore], query: str) -> _Packed:
+        texts, others, passages = [], [], []
+        for scored in nodes:
+            passage = passage_of(scored.node, self.title_key, scored.score)
+            if passage is None:
+                others.append(scored)
+            else:
+                texts.append(scored)
+                passages.append(passage)
+        layout = SynthesizerLayout(
+            [scored.node for scored in texts], [scored.node for scored in others]
+        )
+        packed = self._pipeline.compress(query, passages, budget=self.budget, layout=layout)
+        report = {**packed.report, "nodes_untouched": len(others)}
+        return _Packed(nodes_of(packed, texts) + others, report)
 
     def _query(self, query_bundle: QueryBundle | None, history: Sequence[ChatMessage]) -> str:
         if query_bundle is not None:
@@ -136,8 +143,8 @@ class CtxPackPostprocessor(WholePickle, BaseNodePostprocessor):
     @contextmanager
     def _reranking(
         self, query: str, nodes: list[NodeWithScore]
-    ) -> Iterator[Callable[[_Call, PackedContext], list[NodeWithScore]]]:
-        """Emit the framework's events around a call; what is yielded makes and reports the end."""
+    ) -> Iterator[Callable[[_Packed], list[NodeWithScore]]]:
+        """Emit the framework's events around a call; what is yielded reports the end."""
         model, n_nodes = f"ctxpack/{self._pipeline.recipe.name}", len(nodes)
         payload: dict[str, Any] = {
             EventPayload.NODES: nodes,
@@ -150,32 +157,21 @@ class CtxPackPostprocessor(WholePickle, BaseNodePostprocessor):
         )
         with self.callback_manager.event(CBEventType.RERANKING, payload=payload) as event:
 
-            def end(call: _Call, packed: PackedContext) -> list[NodeWithScore]:
-                kept = nodes_of(packed, call.texts) + call.others
-                report = {**packed.report, "nodes_untouched": len(call.others)}
+            def end(packed: _Packed) -> list[NodeWithScore]:
                 event.on_end(
-                    {EventPayload.NODES: kept, EventPayload.ADDITIONAL_KWARGS: {KEY: report}}
+                    {
+                        EventPayload.NODES: packed.nodes,
+                        EventPayload.ADDITIONAL_KWARGS: {KEY: packed.report},
+                    }
                 )
-                dispatcher.event(ReRankEndEvent(nodes=kept, tags={KEY: report}))
-                return kept
+                dispatcher.event(ReRankEndEvent(nodes=packed.nodes, tags={KEY: packed.report}))
+                return packed.nodes
 
             yield end
 
 
-class _Call:
-    """The nodes of one call, as the pipeline takes them."""
+class _Packed(NamedTuple):
+    """What comes out of a call, and its report."""
 
-    def __init__(self, nodes: Sequence[NodeWithScore], title_key: str | None) -> None:
-        self.texts: list[NodeWithScore] = []
-        self.others: list[NodeWithScore] = []
-        self.passages: list[Passage] = []
-        for scored in nodes:
-            passage = passage_of(scored.node, title_key, scored.score)
-            if passage is None:
-                self.others.append(scored)
-            else:
-                self.texts.append(scored)
-                self.passages.append(passage)
-        self.layout = SynthesizerLayout(
-            [scored.node for scored in self.texts], [scored.node for scored in self.others]
-        )
+    nodes: list[NodeWithScore]
+    report: dict[str, Any]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any
 
 from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
@@ -74,10 +74,9 @@ class CtxPackNodeParser(WholePickle, MetadataAwareTextSplitter):
     async def aget_nodes_from_documents(
         self, documents: Sequence[Document], show_progress: bool = False, **kwargs: Any
     ) -> list[BaseNode]:
-        """Return what `get_nodes_from_documents` returns, computed away from the event loop."""
-        return await asyncio.to_thread(
-            self.get_nodes_from_documents, documents, show_progress, **kwargs
-        )
+        """Return what `get_nodes_from_documents` returns, computed in a worker pool."""
+        work = partial(self.get_nodes_from_documents, documents, show_progress, **kwargs)
+        return await self._pipeline.run_in_pool(work)
 
     def _slices(self, text: str, metadata_str: str) -> list[Slice]:
         counter = self._pipeline.token_counter

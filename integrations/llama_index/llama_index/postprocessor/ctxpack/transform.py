@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from llama_index.core import instrumentation
@@ -76,8 +76,8 @@ class CtxPackTransform(WholePickle, TransformComponent):
     # The framework decorates overrides of abstract methods only, and this one is not abstract.
     @dispatcher.span
     async def acall(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
-        """Return what a call returns, computed away from the event loop."""
-        return await asyncio.to_thread(self._transformed, nodes)
+        """Return what a call returns, computed in the pipeline's worker pool."""
+        return await self._pipeline.run_in_pool(partial(self._transformed, nodes))
 
     def _transformed(self, nodes: Sequence[BaseNode]) -> list[BaseNode]:
         pairs = [(node, passage_of(node, self.title_key)) for node in nodes]
