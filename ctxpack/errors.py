@@ -6,6 +6,7 @@
     ├── BudgetError        (ValueError)    pinned spans do not fit the budget
     ├── ModelError         (RuntimeError)  a model file is missing, damaged or of another version
     ├── CacheError         (RuntimeError)  a cache cannot be opened, read through or cleared
+    ├── QueueError         (RuntimeError)  a call waited in vain for its turn at a shared scorer
     ├── ContractError      (RuntimeError)  a stage, scorer or counter broke one of the laws
     └── MissingExtraError  (ImportError)   an optional dependency is not installed
 
@@ -44,6 +45,10 @@ class ModelError(CtxpackError, RuntimeError):
 
 class CacheError(CtxpackError, RuntimeError):
     """A cache cannot be opened, read through or cleared; a call of a pipeline never raises it."""
+
+
+class QueueError(CtxpackError, RuntimeError):
+    """A call waited in vain for its turn: for longer than it may, or the scorer was closed."""
 
 
 class ContractError(CtxpackError, RuntimeError):
