@@ -1,4 +1,4 @@
-"""A real Redis or Valkey server, which the test may kill, stop and start again."""
+"""A real Redis or Valkey server, which a test may kill, freeze and start again."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from ctxpack.cache.redis import RedisCache
 
 
 class RedisServer:
@@ -87,3 +89,18 @@ def start_redis(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
 def redis_server(start_redis: Callable[..., RedisServer]) -> RedisServer:
     """Return a running, empty server without a password."""
     return start_redis()
+
+
+@pytest.fixture
+def open_redis() -> Iterator[Callable[..., RedisCache]]:
+    """Return what makes caches, as `RedisCache` does, patient ones; the test's end closes them."""
+    caches: list[RedisCache] = []
+
+    def opened(url: str, **options: Any) -> RedisCache:
+        # A busy machine is no fault of the server, unless the test says how long it waits.
+        caches.append(RedisCache(url, **{"timeout_ms": 5000.0} | options))
+        return caches[-1]
+
+    yield opened
+    for cache in caches:
+        cache.close()

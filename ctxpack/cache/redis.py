@@ -47,7 +47,8 @@ class RedisCache:
     A server that fails three calls in a row is left alone for 5 seconds, then tried with one call,
     and left alone for twice as long each time that fails, up to a minute. `stats` has no entries
     and bytes, because only a walk through all of the server's keys could tell (`items` is one), and
-    no evictions, because the server counts those of all its users together.
+    no evictions, because the server counts those of all its users together. A pickled copy has the
+    password in it, connects itself, and counts from 0.
 
     Args:
         url: ``SCHEME://[USER:PASSWORD@]HOST[:PORT][/DATABASE]``; the scheme is ``redis`` or
@@ -97,6 +98,13 @@ class RedisCache:
         numbers: dict[str, Any] = {name: _number(name, text) for name, text in given.items()}
         rest = parts._replace(query=urlencode(options)).geturl()
         return cls(rest, namespace=namespace, **numbers)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_link"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._link = PerProcess(self._new_link)
 
     def __repr__(self) -> str:
         return f"RedisCache({self._shown!r}, namespace={self._namespace!r})"

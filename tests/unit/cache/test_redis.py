@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,6 @@ from ctxpack.errors import CacheError
 
 SECRET = "pass/w?rd#1@x%"
 QUOTED = "pass%2Fw%3Frd%231%40x%25"
-PATIENT_MS = 5000.0  # a busy machine is no fault of the server
 
 
 def key(number: int) -> bytes:
@@ -27,23 +27,9 @@ def key(number: int) -> bytes:
 
 
 @pytest.fixture
-def opened() -> Iterator[Callable[..., RedisCache]]:
-    """Return what opens caches, patient ones; they are closed after the test."""
-    caches: list[RedisCache] = []
-
-    def open_cache(url: str, **options: Any) -> RedisCache:
-        caches.append(RedisCache(url, **{"timeout_ms": PATIENT_MS} | options))
-        return caches[-1]
-
-    yield open_cache
-    for cache in caches:
-        cache.close()
-
-
-@pytest.fixture
-def cache(opened: Any, redis_server: Any) -> RedisCache:
+def cache(open_redis: Any, redis_server: Any) -> RedisCache:
     """Return a cache in a server of its own."""
-    return opened(redis_server.url)
+    return open_redis(redis_server.url)
 
 
 @pytest.fixture
@@ -67,18 +53,18 @@ def test_many_keys_are_one_command(cache: RedisCache, client: redis.Redis) -> No
     assert client.info("commandstats")["cmdstat_mget"]["calls"] == 1
 
 
-def test_no_keys_ask_nothing(opened: Any) -> None:
+def test_no_keys_ask_nothing(open_redis: Any) -> None:
     """Calls without keys do not need the server."""
-    cache = opened("redis://127.0.0.1:1")
+    cache = open_redis("redis://127.0.0.1:1")
     assert cache.get_many([]) == []
     cache.put_many({})
     cache.delete_many([])
     assert cache.stats().errors == 0
 
 
-def test_values_expire(opened: Any, redis_server: Any, client: redis.Redis) -> None:
+def test_values_expire(open_redis: Any, redis_server: Any, client: redis.Redis) -> None:
     """The server forgets a value after `ttl_s`."""
-    opened(redis_server.url, ttl_s=90.5).put_many({key(1): b"one"})
+    open_redis(redis_server.url, ttl_s=90.5).put_many({key(1): b"one"})
     assert 60_000 < client.pttl(b"ctxpack:1:default:" + key(1)) <= 90_500
 
 
@@ -96,9 +82,9 @@ def test_large_values_are_not_sent(cache: RedisCache, client: redis.Redis) -> No
 
 
 @pytest.mark.parametrize("other", ["b", "a:b", "a*", "a?", "[a]", "", "ä"])
-def test_namespaces_do_not_see_each_other(opened: Any, redis_server: Any, other: str) -> None:
+def test_namespaces_do_not_see_each_other(open_redis: Any, redis_server: Any, other: str) -> None:
     """Each namespace reads, lists and clears its own entries only."""
-    ours, theirs = (opened(redis_server.url, namespace=name) for name in ("a", other))
+    ours, theirs = (open_redis(redis_server.url, namespace=name) for name in ("a", other))
     ours.put_many({key(1): b"ours", key(2): b"ours"})
     theirs.put_many({key(1): b"theirs"})
     assert dict(theirs.items()) == {key(1): b"theirs"}
@@ -162,6 +148,14 @@ def test_a_forked_child_connects_itself(cache: RedisCache, client: redis.Redis) 
     assert client.info("stats")["total_connections_received"] == 3  # parent, child, plain client
 
 
+def test_pickled_copies_connect(cache: RedisCache) -> None:
+    """A pickled copy of a cache in use reads what the cache stored."""
+    cache.put_many({key(1): b"one"})
+    copy = pickle.loads(pickle.dumps(cache))
+    assert copy.get_many([key(1)]) == [b"one"]
+    copy.close()
+
+
 def test_a_closed_cache_opens_again(cache: RedisCache) -> None:
     """After `close` the next call connects again."""
     cache.put_many({key(1): b"one"})
@@ -169,10 +163,10 @@ def test_a_closed_cache_opens_again(cache: RedisCache) -> None:
     assert cache.get_many([key(1)]) == [b"one"]
 
 
-def test_password_of_the_url(opened: Any, start_redis: Any) -> None:
+def test_password_of_the_url(open_redis: Any, start_redis: Any) -> None:
     """The password of the URL, percent-encoded, opens the server and is not shown."""
     server = start_redis("--requirepass", SECRET)
-    cache = opened(f"valkey://:{QUOTED}@127.0.0.1:{server.port}/1")
+    cache = open_redis(f"valkey://:{QUOTED}@127.0.0.1:{server.port}/1")
     cache.put_many({key(1): b"one"})
     assert cache.get_many([key(1)]) == [b"one"]
     shown = f"RedisCache('valkey://127.0.0.1:{server.port}/1', namespace='default')"
@@ -191,24 +185,24 @@ def tls_server(tmp_path: Path, start_redis: Any) -> Any:
 
 
 @pytest.mark.parametrize("scheme", ["rediss", "valkeys"])
-def test_tls(opened: Any, tls_server: Any, tmp_path: Path, scheme: str) -> None:
+def test_tls(open_redis: Any, tls_server: Any, tmp_path: Path, scheme: str) -> None:
     """With TLS a server is trusted by the certificates that the URL names."""
     address = f"{scheme}://:{QUOTED}@127.0.0.1:{tls_server.port}"
-    cache = opened(f"{address}?ca_certs={tmp_path}/cert.pem")
+    cache = open_redis(f"{address}?ca_certs={tmp_path}/cert.pem")
     cache.put_many({key(1): b"one"})
     assert cache.get_many([key(1)]) == [b"one"]
     assert cache.stats().errors == 0
 
 
-def test_tls_trusts_no_stranger(opened: Any, tls_server: Any) -> None:
+def test_tls_trusts_no_stranger(open_redis: Any, tls_server: Any) -> None:
     """A server whose certificate nobody signed is not told the password."""
-    cache = opened(f"rediss://:{QUOTED}@127.0.0.1:{tls_server.port}")
+    cache = open_redis(f"rediss://:{QUOTED}@127.0.0.1:{tls_server.port}")
     cache.put_many({key(1): b"one"})
     assert cache.get_many([key(1)]) == [None]
     assert cache.stats().errors == 2
 
 
-def test_from_url_takes_options(opened: Any, redis_server: Any, client: redis.Redis) -> None:
+def test_from_url_takes_options(open_redis: Any, redis_server: Any, client: redis.Redis) -> None:
     """`from_url` reads time to live and time-out from the URL."""
     cache = RedisCache.from_url(f"{redis_server.url}/0?ttl_s=90&timeout_ms=5000", namespace="n")
     cache.put_many({key(1): b"one"})
