@@ -17,16 +17,18 @@ from ctxpack.train.card import card
 from ctxpack.train.collection import rarity_table
 from ctxpack.train.evaluate import Judged, evaluate, evaluation_records
 from ctxpack.train.export import calibrated, load_run, save, save_rarity, write_graphs
-from ctxpack.train.fit import LOG, REPORT_STEPS, Run
+from ctxpack.train.fit import LOG, REPORT_STEPS, Lessons, Run
 from ctxpack.train.mixture import Mixture
 from ctxpack.train.prepare import Prepared
 from ctxpack.train.report import DevReport
+from ctxpack.train.teacher import Teacher
 
 app = typer.Typer(add_completion=False, help="Train, judge and export ctxpack-swift.")
 MixtureFile = Annotated[Path, typer.Option(help="Mixture file: data sets, roles, settings.")]
 Data = Annotated[Path, typer.Option(help="Directory of the JSONL files.")]
 Base = Annotated[Path, typer.Option(help="Directory of the base model.")]
 RunDirectory = Annotated[Path, typer.Option(help="Checkpoint, rarity table and log go here.")]
+Start = Annotated[Path | None, typer.Option(help="Weights of an earlier stage; none: the base's.")]
 Scorer = Annotated[str, typer.Option(help="bm25, embeddings or ctxpack-swift.")]
 Limit = Annotated[int | None, typer.Option(help="Most records a task.")]
 Threads = Annotated[int, typer.Option(help="Threads for torch.")]
@@ -41,7 +43,12 @@ def word_pieces() -> WordPieces:
 
 @app.command()
 def fit(
-    data: Data, base: Base, run: RunDirectory, mixture: MixtureFile = SWIFT, threads: Threads = 1
+    data: Data,
+    base: Base,
+    run: RunDirectory,
+    mixture: MixtureFile = SWIFT,
+    threads: Threads = 1,
+    start: Start = None,
 ) -> None:
     """Train, or go on training after a kill: the state is in the run directory."""
     torch.set_num_threads(threads)
@@ -54,7 +61,8 @@ def fit(
     run.mkdir(parents=True, exist_ok=True)
     save_rarity(run, rarity)
     report = DevReport(prepared, pieces)
-    Run(run, base, settings.fit, rarity).train(collection, prepared.weights, report)
+    lessons = Lessons(collection, Teacher(run / "teacher.npy", base, collection))
+    Run(run, base, settings.fit, rarity, start=start).train(lessons, prepared.weights, report)
 
 
 @app.command(name="evaluate")

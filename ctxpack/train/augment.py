@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ctxpack.scoring.segments import Segment, Tokens
+from ctxpack.scoring.segments import Query, Segment
 
 TITLE_DROPPED = 0.15
 """Share of segments that lose their title."""
@@ -26,7 +26,7 @@ def segment(whole: Segment, rng: np.random.Generator) -> Segment:
     return Segment(whole.ids[keep], whole.words[keep], whole.nodes[keep], whole.spans)
 
 
-def query(whole: Tokens, rarity: NDArray[np.float32], rng: np.random.Generator) -> Tokens:
+def query(whole: Query, rarity: NDArray[np.float32], rng: np.random.Generator) -> Query:
     """Return the query, now and then without some words.
 
     Args:
@@ -46,4 +46,4 @@ def query(whole: Tokens, rarity: NDArray[np.float32], rng: np.random.Generator) 
     keep = ~dropped[word] | (whole.ids == whole.ids[0]) | (whole.ids == whole.ids[-1])
     if keep.sum() < 4:
         return whole
-    return Tokens(whole.ids[keep], whole.words[keep], whole.starts[keep])
+    return Query(whole.ids[keep], whole.words[keep], whole.told[keep])

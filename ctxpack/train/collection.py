@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ctxpack.scoring.rarity import RarityTable
-from ctxpack.scoring.segments import Segment, Tokens, WordPieces
+from ctxpack.scoring.segments import Query, Segment, WordPieces
 from ctxpack.train.bm25 import Bm25
 from ctxpack.train.mixture import Negatives, Source
 from ctxpack.train.records import Candidate, Record, normalised
@@ -40,6 +40,7 @@ class Question:
     """A query with what is known of its evidence.
 
     Args:
+        number: place in the collection.
         tokens: word pieces of the query.
         answers: normalised answer strings, each between two blanks.
         dataset: name of the data set.
@@ -50,7 +51,8 @@ class Question:
         negatives: unit numbers of passages that are not relevant: of the record first, then mined.
     """
 
-    tokens: Tokens
+    number: int
+    tokens: Query
     answers: tuple[str, ...]
     dataset: str
     any_of: bool
@@ -76,6 +78,7 @@ class Collection:
         """Add a record; passages seen before are not added again."""
         answers = [normalised(answer) for answer in record.answers]
         question = Question(
+            number=len(self.questions),
             tokens=self._pieces.query(record.query),
             answers=tuple(f" {answer} " for answer in answers if answer not in NO_ANSWER),
             dataset=dataset,

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from ctxpack.train.model import WIDTH, Head, QuerySide, SegmentSide
 
-INPUTS = ("query", "query_words", "query_rarity", "codes", "scales", "words", "members")
+INPUTS = (
+    "query", "query_words", "query_rarity", "told", "codes", "scales", "words", "rarity", "members"
+)  # fmt: skip
 
 
 class _OnePair(nn.Module):  # type: ignore[misc]  # torch is Any to mypy
@@ -25,15 +27,18 @@ class _OnePair(nn.Module):  # type: ignore[misc]  # torch is Any to mypy
         query: Tensor,
         query_words: Tensor,
         query_rarity: Tensor,
+        told: Tensor,
         codes: Tensor,
         scales: Tensor,
         words: Tensor,
+        rarity: Tensor,
         members: Tensor,
     ) -> tuple[Tensor, Tensor]:
+        mask = torch.ones_like(query_rarity)
         asked = QuerySide(
-            query[None], query_words[None], query_rarity[None], torch.ones_like(query_rarity)[None]
+            query[None], query_words[None], query_rarity[None], told[None], mask[None]
         )
-        segment = SegmentSide(codes.float() * scales[:, None], words, members)
+        segment = SegmentSide(codes.float() * scales[:, None], words, rarity, members)
         relevance, spans = self.head(asked, segment)
         return relevance, spans[0]
 
@@ -41,24 +46,26 @@ class _OnePair(nn.Module):  # type: ignore[misc]  # torch is Any to mypy
 def head_graph(head: Head) -> onnx.ModelProto:
     """Return the graph: `INPUTS` → ``relevance`` (1,) and ``spans`` (n_spans,), both logits.
 
-    Inputs are ``query`` (n_query_tokens, WIDTH) float32, ``query_words`` and ``query_rarity``
-    (n_query_tokens,), ``codes`` (n_tokens, WIDTH) int8 times ``scales`` (n_tokens,), ``words``
-    (n_tokens,) and ``members`` (n_nodes, n_tokens) float32.
+    Inputs are ``query`` (n_query_tokens, WIDTH) float32, ``query_words``, ``query_rarity`` and
+    ``told`` (n_query_tokens,), ``codes`` (n_tokens, WIDTH) int8 times ``scales`` (n_tokens,),
+    ``words`` and ``rarity`` (n_tokens,) and ``members`` (n_nodes, n_tokens) float32.
     """
     example = (
         torch.randn(9, WIDTH),
         torch.arange(9),
         torch.rand(9),
+        (torch.arange(9) > 5).float(),
         torch.randint(-127, 128, (30, WIDTH), dtype=torch.int8),
         torch.rand(30) / 127,
         torch.arange(30),
+        torch.rand(30),
         (torch.arange(30) % 5 == torch.arange(5)[:, None]).float(),
     )
     asked, tokens, nodes = (
         torch.export.Dim(name, min=2, max=4096)
         for name in ("n_query_tokens", "n_tokens", "n_nodes")
     )
-    shapes = (*[{0: asked}] * 3, *[{0: tokens}] * 3, {0: nodes, 1: tokens})
+    shapes = (*[{0: asked}] * 4, *[{0: tokens}] * 4, {0: nodes, 1: tokens})
     file = io.BytesIO()
     program = torch.onnx.export(
         _OnePair(head).eval(),

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import count, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from transformers import BertModel
 
 from ctxpack.errors import ModelError
@@ -23,9 +24,12 @@ from ctxpack.scoring.segments import Segment
 from ctxpack.train import augment
 from ctxpack.train.batches import Batch, Batches, BatchSize
 from ctxpack.train.collection import Collection
+from ctxpack.train.device import fast_bfloat16
+from ctxpack.train.hops import second_hops
 from ctxpack.train.mixture import FitSettings
 from ctxpack.train.model import Encoder, Head
 from ctxpack.train.step import Rarity, Swift, losses
+from ctxpack.train.teacher import Teacher
 
 Report = Callable[[Swift], dict[str, Any]]
 """Evaluates a model in training and returns figures for the log."""
@@ -45,6 +49,18 @@ class Progress:
     seconds: float = 0.0
 
 
+class Lessons(NamedTuple):
+    """What is learnt from.
+
+    Args:
+        collection: passages and questions.
+        teacher: what the base knows of them.
+    """
+
+    collection: Collection
+    teacher: Teacher
+
+
 class Run:
     """A training run in a directory, continued from its checkpoint if there is one.
 
@@ -53,9 +69,18 @@ class Run:
         base: directory of the base model (``config.json``, ``model.safetensors``).
         settings: see `FitSettings`.
         rarity: word keys to rarity.
+        start: safetensors file of `weights_of` an earlier run, to go on from; None for the base.
     """
 
-    def __init__(self, directory: Path, base: Path, settings: FitSettings, rarity: Rarity) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        base: Path,
+        settings: FitSettings,
+        rarity: Rarity,
+        *,
+        start: Path | None = None,
+    ) -> None:
         torch.manual_seed(settings.seed)
         self.settings = settings
         self.directory = directory
@@ -74,17 +99,21 @@ class Run:
             },
         ]
         self._optimiser = torch.optim.AdamW(groups, lr=0.0, weight_decay=0.01, betas=(0.9, 0.98))
+        self._started = start is not None
+        if start is not None:
+            load_weights(self.swift, {n: w.float() for n, w in load_file(start).items()})
         self._resume()
 
-    def train(self, collection: Collection, weights: dict[str, float], report: Report) -> None:
+    def train(self, lessons: Lessons, weights: dict[str, float], report: Report) -> None:
         """Learn until the last step.
 
         Args:
-            collection: what to learn from.
+            lessons: what to learn from.
             weights: data set → passes over it in an epoch.
             report: called now and then; returns figures for the log.
         """
-        if self.progress.step == 0:
+        collection = lessons.collection
+        if self.progress.step == 0 and not self._started:
             units = collection.units[:: max(1, len(collection.units) // N_START)]
             start_projections(self.swift, [unit.segment for unit in units])
         size = BatchSize(self.settings.batch_tokens, self.settings.batch_queries)
@@ -93,7 +122,7 @@ class Run:
         figures: list[dict[str, float]] = []
         for batch in islice(batches, self.progress.step, self.settings.steps):
             began = time.monotonic()
-            figures.append(self._step(collection, batch))
+            figures.append(self._step(lessons, batch))
             self.progress.step += 1
             self.progress.seconds += time.monotonic() - began
             if len(figures) == REPORT_STEPS:
@@ -108,9 +137,9 @@ class Run:
         self.save()
         self._log(report(self.swift))
 
-    def _step(self, collection: Collection, batch: Batch) -> dict[str, float]:
+    def _step(self, lessons: Lessons, batch: Batch) -> dict[str, float]:
         rng = np.random.default_rng((self.settings.seed, self.progress.step))
-        segments = [augment.segment(collection.units[n].segment, rng) for n in batch.units]
+        segments = [augment.segment(lessons.collection.units[n].segment, rng) for n in batch.units]
         queries = [
             augment.query(question.tokens, self._rarity(question.tokens.words), rng)
             for question in batch.questions
@@ -121,7 +150,9 @@ class Run:
             group["lr"] = group["rate"] * scale
         for weight in self._optimiser.param_groups[0]["params"]:
             weight.requires_grad_(not frozen)
-        named = losses(self.swift, batch, segments, queries)
+        cosines = lessons.teacher.cosines(batch)
+        batch, queries = second_hops(batch, segments, queries, rng)
+        named = losses(self.swift, batch, segments, queries, cosines)
         self._optimiser.zero_grad(set_to_none=True)
         named["total"].backward()
         for group in self._optimiser.param_groups:
@@ -201,13 +232,6 @@ def start_projections(swift: Swift, segments: Sequence[Segment]) -> None:
         directions = torch.linalg.svd(torch.cat(states), full_matrices=False).Vh
         for projection in (swift.encoder.segment, swift.encoder.query):
             projection.weight.copy_(directions[: projection.out_features])
-
-
-def fast_bfloat16(device: torch.device) -> bool:
-    """Return whether a device multiplies bfloat16 in hardware."""
-    if device.type == "cpu":
-        return bool(torch.cpu._is_avx512_bf16_supported())
-    return bool(torch.cuda.is_bf16_supported())
 
 
 def weights_of(swift: Swift) -> dict[str, torch.Tensor]:

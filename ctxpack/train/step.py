@@ -10,17 +10,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ctxpack.scoring.segments import Segment, Tokens
+from ctxpack.scoring.segments import Query, Segment
 from ctxpack.train.batches import Batch
-from ctxpack.train.losses import Scored, probability, ranking
-from ctxpack.train.model import Encoder, Head, QuerySide, SegmentSide
+from ctxpack.train.losses import Scored, distillation, probability, ranking
+from ctxpack.train.model import (
+    Encoder,
+    Head,
+    QuerySide,
+    SegmentSide,
+    query_vectors,
+    segment_vector,
+)
+from ctxpack.train.padding import padded
 
-STEP = 16
-"""Texts are padded to a multiple of this, so that few kernels are compiled for the encoder."""
-CHUNK_TOKENS = 1280
-"""Padded tokens that the encoder reads at a time; texts of like length go together."""
-PROBABILITY_WEIGHT = 0.2
-"""Of the two binary losses, against 1 for the two rankings."""
+WEIGHTS = {
+    "passage_rank": 1.0,
+    "span_rank": 1.0,
+    "relevance": 0.2,
+    "evidence": 0.2,
+    "distilled": 0.5,
+}
+"""What each loss counts."""
 
 Rarity = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 Autocast = Callable[[], AbstractContextManager[object]]
@@ -42,22 +52,22 @@ class Swift:
         self._rarity = rarity
         self.autocast = autocast
 
-    def queries(self, queries: Sequence[Tokens]) -> QuerySide:
+    def queries(self, queries: Sequence[Query]) -> QuerySide:
         """Return the queries as the head reads them."""
         n_tokens = max(len(query.ids) for query in queries)
         words = np.zeros((len(queries), n_tokens), np.int64)
+        told = np.zeros((len(queries), n_tokens), np.float32)
         mask = np.zeros((len(queries), n_tokens), np.float32)
         for row, query in enumerate(queries):
             words[row, : len(query.words)] = query.words
+            told[row, : len(query.told)] = query.told
             mask[row, : len(query.words)] = 1
         vectors = torch.zeros(len(queries), n_tokens, self.encoder.query.out_features)
         for rows, part in self._encoded([query.ids for query in queries], is_query=True):
             vectors[rows, : part.shape[1]] = part[:, :n_tokens]
         return QuerySide(
             vectors * torch.as_tensor(mask)[..., None],
-            torch.as_tensor(words),
-            torch.as_tensor(self._rarity(words)),
-            torch.as_tensor(mask),
+            *map(torch.as_tensor, (words, self._rarity(words), told, mask)),
         )
 
     def segments(self, segments: Sequence[Segment]) -> list[SegmentSide]:
@@ -68,33 +78,25 @@ class Swift:
                 segment = segments[row]
                 nodes = torch.as_tensor(segment.nodes)
                 members = (nodes == torch.arange(len(segment.spans) + 1)[:, None]).float()
-                words = torch.as_tensor(segment.words)
-                sides[row] = SegmentSide(vectors[: len(nodes)], words, members)
+                words, rarity = map(torch.as_tensor, (segment.words, self._rarity(segment.words)))
+                sides[row] = SegmentSide(vectors[: len(nodes)], words, rarity, members)
         return [sides[row] for row in range(len(segments))]
 
     def _encoded(
         self, texts: Sequence[NDArray[np.int64]], *, is_query: bool
     ) -> Iterator[tuple[list[int], Tensor]]:
         """Yield (text numbers, their padded vectors), texts of like length together."""
-        order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
-        while order:
-            n_tokens = -(-len(texts[order[-1]]) // STEP) * STEP
-            rows = order[-max(1, CHUNK_TOKENS // n_tokens) :]
-            del order[-len(rows) :]
-            ids = np.zeros((len(rows), n_tokens), np.int64)
-            mask = np.zeros((len(rows), n_tokens), np.int64)
-            for place, row in enumerate(rows):
-                ids[place, : len(texts[row])] = texts[row]
-                mask[place, : len(texts[row])] = 1
+        for rows, ids, mask in padded(texts):
             with self.autocast():
-                vectors = self.encoder(
-                    torch.as_tensor(ids), torch.as_tensor(mask), is_query=is_query
-                )
-            yield rows, vectors
+                yield rows, self.encoder(ids, mask, is_query=is_query)
 
 
 def losses(
-    swift: Swift, batch: Batch, segments: Sequence[Segment], queries: Sequence[Tokens]
+    swift: Swift,
+    batch: Batch,
+    segments: Sequence[Segment],
+    queries: Sequence[Query],
+    cosines: Tensor,
 ) -> dict[str, Tensor]:
     """Return the named losses of a batch; ``total`` is what is minimised.
 
@@ -103,8 +105,10 @@ def losses(
         batch: which pairs are scored, and their labels.
         segments: of the batch's units, perhaps augmented.
         queries: of the batch's questions, perhaps augmented.
+        cosines: (n, n_units), the base's own of the first n questions with every unit.
     """
     sides, asked = swift.segments(segments), swift.queries(queries)
+    own = query_vectors(asked)[: len(cosines)] @ torch.stack([segment_vector(s) for s in sides]).T
     relevance, spans = [], []
     for side, pairs in zip(sides, batch.pairs, strict=True):
         if not pairs:
@@ -121,21 +125,21 @@ def losses(
             labels = torch.as_tensor(np.stack(list(known.values())))
             question = chosen[rows][:, None].expand_as(labels)
             spans.append(Scored(question.flatten(), span_logits[rows].flatten(), labels.flatten()))
-    return _combined(batch, _joined(relevance), _joined(spans))
+    named = _named(batch, _joined(relevance), _joined(spans))
+    named["distilled"] = distillation(own, cosines)
+    total = sum(WEIGHTS[name] * loss for name, loss in named.items())
+    return {"total": total, **named}
 
 
-def _combined(batch: Batch, relevance: Scored, spans: Scored) -> dict[str, Tensor]:
+def _named(batch: Batch, relevance: Scored, spans: Scored) -> dict[str, Tensor]:
     any_of = torch.tensor([question.any_of for question in batch.questions])
     n = len(batch.questions)
-    named = {
+    return {
         "passage_rank": ranking(relevance, any_of),
         "span_rank": ranking(spans, any_of),
         "relevance": probability(relevance, n),
         "evidence": probability(spans, n),
     }
-    total = named["passage_rank"] + named["span_rank"]
-    total = total + PROBABILITY_WEIGHT * (named["relevance"] + named["evidence"])
-    return {"total": total, **named}
 
 
 def _joined(parts: list[Scored]) -> Scored:
