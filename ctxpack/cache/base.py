@@ -1,7 +1,7 @@
 """What a segment cache is: bytes by key, where every fault is a miss and never an error.
 
-    scoring.cached ──► seal / unseal ──► SegmentCache (memory, sqlite, redis)
-     knows scorers      checksum, MAC     knows keys and bytes only
+scoring.cached ──► seal / unseal ──► SegmentCache (memory, sqlite, redis)
+ knows scorers      checksum, MAC     knows keys and bytes only
 """
 
 from __future__ import annotations
