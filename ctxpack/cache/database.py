@@ -175,6 +175,8 @@ def _make_file(path: str) -> None:
     # Only when there is none: to close any descriptor of a file drops the process's locks on it.
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    if not os.path.isfile(path):
+        raise CacheError("cache: the path is not that of a file")
     for suffix in ("", *_BESIDE):
         with suppress(FileNotFoundError):
             os.chmod(path + suffix, 0o600)

@@ -10,6 +10,7 @@ Subclass a contract, override its one fixture, and inherit every test::
 An inherited test is overridden only by an ``xfail`` with a reason. Needs pytest.
 """
 
+from ctxpack.testing.caches import CacheContract
 from ctxpack.testing.cases import CASES, Case
 from ctxpack.testing.checks import check_laws
 from ctxpack.testing.counters import CounterContract
@@ -26,6 +27,7 @@ from ctxpack.testing.stages import StageContract
 __all__ = [
     "CASES",
     "Budget",
+    "CacheContract",
     "Case",
     "CompressorContract",
     "CounterContract",
