@@ -8,7 +8,7 @@ import numpy as np
 
 from ctxpack.errors import ContractError
 from ctxpack.scoring.base import PassageScores
-from ctxpack.selection import Selection
+from ctxpack.selection import Selection, SplitPassage
 from ctxpack.stages.base import Call, Stage
 
 # Passages scored between two looks at the clock, when a call has a deadline.
@@ -28,38 +28,41 @@ class Score(Stage):
     name: ClassVar[str] = "score"
 
     def _apply(self, selection: Selection, call: Call) -> Selection:
-        """Return the selection with new scores.
-
-        Raises:
-            ContractError: the scorer returned another number of results, or of scores.
-        """
-        alive = np.unique(selection.passage_of[selection.kept]).tolist()
-        sliced = call.expires_at is not None and call.scorer.pointwise
-        size = _SLICE if sliced else max(1, len(alive))
-        passage_scores = np.zeros(len(selection.passages), dtype=np.float32)
-        span_scores = np.zeros(len(selection.spans), dtype=np.float32)
-        for done in range(0, len(alive), size):
-            if call.expired():
-                if done == 0:
-                    return selection
-                break
-            part = alive[done : done + size]
-            for index, scores in zip(part, _scores(selection, part, call), strict=True):
-                passage_scores[index] = scores.relevance
-                span_scores[selection.first[index] : selection.first[index + 1]] = scores.spans
-        return selection.with_scores(passage_scores, span_scores)
+        return scored(selection, call, query=selection.query)
 
 
-def _scores(selection: Selection, part: list[int], call: Call) -> list[PassageScores]:
+def scored(selection: Selection, call: Call, *, query: str) -> Selection:
+    """Return the selection with the scores of a query; see `Score` for what a deadline does.
+
+    Raises:
+        ContractError: the scorer returned another number of results, or of scores.
+    """
+    alive = np.unique(selection.passage_of[selection.kept]).tolist()
+    sliced = call.expires_at is not None and call.scorer.pointwise
+    size = _SLICE if sliced else max(1, len(alive))
+    passage_scores = np.zeros(len(selection.passages), dtype=np.float32)
+    span_scores = np.zeros(len(selection.spans), dtype=np.float32)
+    for done in range(0, len(alive), size):
+        if call.expired():
+            if done == 0:
+                return selection
+            break
+        part = {index: selection.split(index) for index in alive[done : done + size]}
+        for index, scores in zip(part, _scores(query, part, call), strict=True):
+            passage_scores[index] = scores.relevance
+            span_scores[selection.first[index] : selection.first[index + 1]] = scores.spans
+    return selection.with_scores(passage_scores, span_scores)
+
+
+def _scores(query: str, part: dict[int, SplitPassage], call: Call) -> list[PassageScores]:
     """Return the checked scores of the passages in `part`, in order."""
-    results = call.scorer.score(selection.query, [selection.split(index) for index in part])
+    results = call.scorer.score(query, list(part.values()))
     if len(results) != len(part):
         raise ContractError(f"scorer: must score {len(part)} passages, got {len(results)}")
-    for index, (_, spans) in zip(part, results, strict=True):
-        n_spans = int(selection.first[index + 1] - selection.first[index])
-        if np.shape(spans) != (n_spans,):
+    for (index, split), (_, spans) in zip(part.items(), results, strict=True):
+        if np.shape(spans) != (len(split.spans),):
             raise ContractError(
-                f"scorer: `spans` of passage {index} must have shape ({n_spans},),"
+                f"scorer: `spans` of passage {index} must have shape ({len(split.spans)},),"
                 f" got {np.shape(spans)}"
             )
     return results

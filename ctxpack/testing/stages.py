@@ -111,7 +111,7 @@ class StageContract:
         """A stage written to recipe data and read back is equal."""
         if stage.name not in STAGES:
             pytest.skip("not registered, so no recipe can name it")
-        recipe = parse({"scorer": "lexical", "steps": ["score", stage]}, where="contract")
+        recipe = parse({"scorer": "ctxpack-swift", "steps": ["score", stage]}, where="contract")
         assert parse(recipe.to_data(), where="contract").steps[1] == stage
 
 

@@ -1,0 +1,72 @@
+"""The step that asks again, with the best evidence found so far behind the query."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from ctxpack.scoring.base import Scorer, extended
+from ctxpack.selection import Selection
+from ctxpack.stages.base import Call, Stage
+from ctxpack.stages.score import scored
+
+
+class Hops(Stage):
+    """Score again, with the best evidence so far behind the query.
+
+    The answer to a question in two steps often stands in a passage that shares no word with the
+    question, but with the evidence of its first step. The scores of a hop take the place of those
+    before, in full: the scorer knows the question and what was found. With a segment cache a
+    hop costs no encoding.
+
+    A hop that the deadline cuts short leaves the scores as they were.
+
+    Args:
+        hops: scorings in all, the first included, 2 to 4; default 2.
+        evidence: spans, 1 to 4, that stand behind the query, best first, each under the title of
+            its passage; default 1.
+
+    Drops nothing.
+    """
+
+    name: ClassVar[str] = "hops"
+    value_option: ClassVar[str | None] = "hops"
+    needs_scores: ClassVar[bool] = True
+
+    hops: int = Field(default=2, ge=2, le=4)
+    evidence: int = Field(default=1, ge=1, le=4)
+
+    def check(self, scorer: Scorer) -> None:
+        """Check that the scorer is pointwise: others hop by themselves, or not at all.
+
+        Raises:
+            ValueError: it is not.
+        """
+        if not scorer.pointwise:
+            raise ValueError(f"needs a pointwise scorer, got {getattr(scorer, 'name', scorer)!r}")
+
+    def _apply(self, selection: Selection, call: Call) -> Selection:
+        for _ in range(1, self.hops):
+            evidence = self._found(selection)
+            if not evidence:
+                break
+            after = scored(selection, call, query=extended(selection.query, evidence))
+            if call.expired():
+                break
+            selection = after
+        return selection
+
+    def _found(self, selection: Selection) -> list[str]:
+        """Return the best kept spans that score above 0, each under its passage's title."""
+        scores = selection.span_scores
+        if scores is None:
+            return []
+        ranked = np.argsort(-np.where(selection.kept, scores, 0), kind="stable")[: self.evidence]
+        return [
+            f"{selection.passages[selection.passage_of[number]].title or ''}\n"
+            f"{selection.text_of(number)}"
+            for number in ranked.tolist()
+            if selection.kept[number] and scores[number] > 0
+        ]

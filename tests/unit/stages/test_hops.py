@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from ctxpack.errors import RecipeError
+from ctxpack.recipes import parse
+from ctxpack.scoring.base import EVIDENCE_MARK, PassageScores
+from ctxpack.selection import Passage, Span, SplitPassage
+from ctxpack.stages.hops import Hops
+
+
+class Follower:
+    """Gives 1 to the spans that hold the last word of the query, 0.1 to others."""
+
+    pointwise = True
+
+    def __init__(self) -> None:
+        self.queries: list[str] = []
+
+    def score(self, query: str, passages) -> list[PassageScores]:
+        """Return the scores, and remember the query."""
+        self.queries.append(query)
+        word = query.split()[-1].strip(".")
+        return [self._scores(word, *part) for part in passages]
+
+    @staticmethod
+    def _scores(word: str, passage: Passage, spans: tuple[Span, ...]) -> PassageScores:
+        held = [word in passage.text[span.start : span.end] for span in spans]
+        found = np.where(held, 1, 0.1).astype(np.float32)
+        return PassageScores(float(found.max()), found)
+
+
+TEXTS = ("The film was made by Ada. ", "Ada was born in Rome. ", "Rome lies on the Tiber. ")
+
+
+def test_asks_again_with_the_best_span(make, call_for) -> None:
+    """The second query is the first with the best kept span behind it."""
+    selection = make(*TEXTS, scores=[[0.9], [0.1], [0.1]])
+    scorer = Follower()
+    Hops()(selection, call_for(selection, scorer=scorer))
+    assert scorer.queries == [f"query{EVIDENCE_MARK}\n{TEXTS[0]}"]
+
+
+def test_scores_of_the_last_hop_stand(make, call_for) -> None:
+    """What the evidence leads to has the new score, and the rest too."""
+    selection = make(*TEXTS, scores=[[0.9], [0.1], [0.1]])
+    after = Hops()(selection, call_for(selection, scorer=Follower()))
+    assert after.span_scores.tolist() == pytest.approx([1, 1, 0.1])
+    assert after.passage_scores.tolist() == pytest.approx([1, 1, 0.1])
+
+
+def test_each_hop_follows_the_one_before(make, call_for) -> None:
+    """Three scorings in all are two more calls of the scorer."""
+    selection = make(*TEXTS, scores=[[0.1], [0.9], [0.1]])
+    scorer = Follower()
+    Hops(hops=3)(selection, call_for(selection, scorer=scorer))
+    assert len(scorer.queries) == 2
+
+
+def test_evidence_stands_under_its_title(make, call_for) -> None:
+    """A pronoun in the evidence can be followed, because the title says whose it is."""
+    split = SplitPassage(Passage("She was born in Rome.", title="Ada"), (Span(0, 21),))
+    selection = make(split, scores=[[0.5]])
+    scorer = Follower()
+    Hops()(selection, call_for(selection, scorer=scorer))
+    assert scorer.queries == [f"query{EVIDENCE_MARK}Ada\nShe was born in Rome."]
+
+
+def test_dropped_spans_are_no_evidence(make, call_for) -> None:
+    """The best span that is still kept stands behind the query."""
+    selection = make(*TEXTS, scores=[[0.9], [0.5], [0.1]])
+    selection = selection.drop(np.array([1, 0, 0], dtype=bool), stage="test", reason="test")
+    scorer = Follower()
+    Hops()(selection, call_for(selection, scorer=scorer))
+    assert TEXTS[1] in scorer.queries[0]
+
+
+def test_without_evidence_nothing_is_asked(make, call_for) -> None:
+    """Unscored passages, and those of which nothing is relevant, are left as they are."""
+    for selection in (make(*TEXTS), make(*TEXTS, scores=[[0.0]] * 3)):
+        scorer = Follower()
+        assert Hops()(selection, call_for(selection, scorer=scorer)) is selection
+        assert scorer.queries == []
+
+
+def test_a_hop_cut_short_is_taken_back(make, call_for, monkeypatch) -> None:
+    """When time is up in the middle of a hop, the scores of the one before stand."""
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    selection = make(*TEXTS * 3, scores=[[0.9], [0.1], [0.1]] * 3)
+    slow = Follower()
+    scorer = SimpleNamespace(
+        pointwise=True, score=lambda *args: (now.__setitem__(0, now[0] + 1), slow.score(*args))[1]
+    )
+    call = call_for(selection, scorer=scorer, expires_at=1.5)
+    assert Hops()(selection, call) is selection
+    assert call.notes == ["deadline"]
+
+
+def test_needs_a_pointwise_scorer() -> None:
+    """A recipe that hops with a scorer of whole calls is refused when it is read."""
+    with pytest.raises(RecipeError, match=r"steps\[1\].hops: needs a pointwise scorer, got 'lex"):
+        parse({"scorer": "lexical", "steps": ["score", {"hops": 2}]}, where="test")
