@@ -6,12 +6,12 @@ import struct
 import sys
 from abc import ABC, abstractmethod
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from hashlib import blake2b
 from importlib import metadata
 from itertools import islice
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeGuard
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -154,17 +154,29 @@ def best_of(
     return PassageScores(relevance, spans)
 
 
-def score_by_segments(
-    scorer: SegmentScorer, query: str, passages: Sequence[SplitPassage]
+def from_segments(
+    passages: Sequence[SplitPassage],
+    parts: Sequence[Sequence[TextSegment]],
+    score: Callable[[list[TextSegment]], Iterable[PassageScores]],
 ) -> list[PassageScores]:
-    """Return the scores of passages by way of the two halves of a `SegmentScorer`."""
-    parts = scorer.segments(passages)
-    encodings = scorer.encode([segment for part in parts for segment in part])
-    scores = iter(scorer.score_encoded(query, encodings))
+    """Return the scores of passages, from those of all their segments at once.
+
+    Args:
+        passages: the passages.
+        parts: the segments of every passage.
+        score: returns the scores of segments, in order.
+    """
+    segments = [segment for part in parts for segment in part]
+    scores = iter(score(segments) if segments else ())
     return [
         best_of(passage, part, islice(scores, len(part)))
         for passage, part in zip(passages, parts, strict=True)
     ]
+
+
+def has_segments(scorer: Scorer) -> TypeGuard[SegmentScorer]:
+    """Return whether a scorer is a `SegmentScorer`."""
+    return all(hasattr(scorer, half) for half in ("segments", "encode", "score_encoded"))
 
 
 class ConfiguredScorer(BaseModel, ABC):

@@ -20,7 +20,7 @@ from ctxpack.scoring.base import (
     PassageScores,
     TextSegment,
     fingerprint_of,
-    score_by_segments,
+    from_segments,
 )
 from ctxpack.scoring.encodings import FORMAT
 from ctxpack.scoring.manifest import Manifest
@@ -61,7 +61,11 @@ class Swift(ConfiguredScorer):
         Raises:
             ModelError: a model file is missing or damaged.
         """
-        return score_by_segments(self, query, passages)
+        return from_segments(
+            passages,
+            self.segments(passages),
+            lambda segments: self.score_encoded(query, self.encode(segments)),
+        )
 
     def segments(self, passages: Sequence[SplitPassage]) -> list[list[TextSegment]]:
         """Return the segments of every passage: one, or for a long passage overlapping ones.
