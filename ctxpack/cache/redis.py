@@ -12,6 +12,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
@@ -37,6 +38,7 @@ MAX_VALUE_BYTES = 1 << 20
 """A larger value is not sent: it would keep the server from everybody else for too long."""
 
 _SCHEMES = {"redis": False, "valkey": False, "rediss": True, "valkeys": True}  # True: with TLS
+_DATABASE = re.compile("(/[0-9]*)?")
 _BATCH = 100  # keys a round trip, in `items` and `clear`
 _log = logging.getLogger(__name__)
 
@@ -119,15 +121,17 @@ class RedisCache:
 
     def put_many(self, entries: Mapping[bytes, bytes]) -> None:
         """Store values of at most `MAX_VALUE_BYTES`, in place of older ones under the same keys."""
-        small = {key: value for key, value in entries.items() if len(value) <= MAX_VALUE_BYTES}
 
         def put(client: redis.Redis) -> None:
             pipeline = client.pipeline(transaction=False)
-            for key, value in small.items():
-                pipeline.set(self._prefix + key, value, px=self._ttl_ms)
+            for key, value in entries.items():
+                if len(value) <= MAX_VALUE_BYTES:
+                    pipeline.set(self._prefix + key, value, px=self._ttl_ms)
+                else:
+                    pipeline.unlink(self._prefix + key)
             pipeline.execute()
 
-        if small:
+        if entries:
             self._link.get().ask(put, otherwise=None)
 
     def delete_many(self, keys: Sequence[bytes]) -> None:
@@ -259,11 +263,11 @@ def _split(url: str) -> tuple[SplitResult, dict[str, str]]:
     """Return the parts of a URL and its options; the message repeats none, any may be a secret."""
     try:
         parts = urlsplit(url)
-        database = parts.path.removeprefix("/") or "0"
-        sound = parts.scheme in _SCHEMES and parts.hostname and parts.port != 0
+        host = (parts.hostname or "").encode("idna")  # which the resolver would not catch
+        sound = parts.scheme in _SCHEMES and host and parts.port != 0
     except ValueError:
         sound = False
-    if not sound or not database.isdecimal() or parts.fragment or "@" in parts.query:
+    if not sound or not _DATABASE.fullmatch(parts.path) or parts.fragment or "@" in parts.query:
         raise CacheError(
             "cache: a Redis URL is SCHEME://[USER:PASSWORD@]HOST[:PORT][/DATABASE], its scheme one"
             f" of {', '.join(_SCHEMES)}; in a password `/`, `?`, `#` and `@` are percent-encoded"
@@ -277,6 +281,9 @@ def _arguments(parts: SplitResult, options: Mapping[str, str]) -> dict[str, Any]
     for option in options:
         if option != "ca_certs" or not tls:
             raise CacheError(f"cache: {parts.scheme}: unknown option {shown(option)}")
+    ca_certs = options.get("ca_certs")
+    if ca_certs is not None and not Path(ca_certs).is_file():
+        raise CacheError(f"cache: `ca_certs`: there is no file {shown(ca_certs)}")
     return {
         "host": parts.hostname,
         "port": 6379 if parts.port is None else parts.port,
@@ -285,7 +292,7 @@ def _arguments(parts: SplitResult, options: Mapping[str, str]) -> dict[str, Any]
         "password": parts.password and unquote(parts.password),
         "ssl": tls,
         "ssl_check_hostname": tls,
-        "ssl_ca_certs": options.get("ca_certs"),
+        "ssl_ca_certs": ca_certs,
     }
 
 

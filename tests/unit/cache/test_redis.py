@@ -75,7 +75,8 @@ def test_values_stay_without_ttl(cache: RedisCache, client: redis.Redis) -> None
 
 
 def test_large_values_are_not_sent(cache: RedisCache, client: redis.Redis) -> None:
-    """A value over the bound stays away, one at it is stored."""
+    """A value over the bound only takes an older one's place, one at it is stored."""
+    cache.put_many({key(1): b"older"})
     cache.put_many({key(1): b"x" * (MAX_VALUE_BYTES + 1), key(2): b"x" * MAX_VALUE_BYTES})
     assert client.keys() == [b"ctxpack:1:default:" + key(2)]
     assert cache.stats().errors == 0
@@ -224,6 +225,8 @@ def test_from_url_takes_options(open_redis: Any, redis_server: Any, client: redi
         "redis://:secret@[127.0.0.1",
         "redis://:secret@127.0.0.1?port=1",
         "redis://:secret@127.0.0.1?ca_certs=file",
+        "rediss://:secret@127.0.0.1?ca_certs=none.pem",
+        "redis://:secret@127.0.0..1",
         "redis://:secret@127.0.0.1?ttl_s=soon",
         "redis://:secret@127.0.0.1?ttl_s=0",
         "redis://:secret@127.0.0.1?timeout_ms=nan",
