@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,3 +39,13 @@ class TestSQLiteCache(CacheContract):
     @pytest.fixture
     def broken_cache(self, tmp_path: Path) -> SegmentCache:
         return SQLiteCache(tmp_path)  # a folder
+
+
+class TestRedisCache(CacheContract):
+    @pytest.fixture
+    def cache(self, open_redis: Any, redis_server: Any) -> SegmentCache:
+        return open_redis(redis_server.url)
+
+    @pytest.fixture
+    def broken_cache(self, open_redis: Any) -> SegmentCache:
+        return open_redis("redis://127.0.0.1:1")  # where nothing listens
