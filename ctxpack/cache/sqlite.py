@@ -87,7 +87,8 @@ class SQLiteCache:
         self._evictions = 0
 
     def __repr__(self) -> str:
-        return f"SQLiteCache({self._path!r}, namespace={self._namespace!r})"
+        name = "" if self._namespace == "default" else f", namespace={self._namespace!r}"
+        return f"SQLiteCache({self._path!r}{name})"
 
     def __reduce__(self) -> tuple[partial[SQLiteCache], tuple[()]]:
         copied = partial(
