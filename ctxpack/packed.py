@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypedDict
 
 from ctxpack.budget import Fitted
+from ctxpack.cache.recording import CacheReport, CacheUse
 from ctxpack.render import Piece
 from ctxpack.selection import KEPT, Drop, FloatArray, Passage, Selection, SpanKind, unsplit
 from ctxpack.stages.base import Call
@@ -104,8 +105,9 @@ class Report(TypedDict):
         spans: how many the passages were split into.
         spans_kept: how many are in the output.
         dropped: number of spans by ``stage: reason``.
-        notes: facts about this call, such as a mark that was changed.
+        notes: facts about this call, such as a mark that was changed, or a cache out of reach.
         stages: the steps in the order they ran.
+        cache: what the cache did; None without one.
         ms: of the whole call.
         details: one entry per span, when the call asked for details.
     """
@@ -124,6 +126,7 @@ class Report(TypedDict):
     dropped: dict[str, int]
     notes: list[str]
     stages: list[StageReport]
+    cache: CacheReport | None
     ms: float
     details: list[SpanReport] | None
 
@@ -172,6 +175,7 @@ class Run:
         started: `time.perf_counter` when the call was asked for.
         stages: the steps that have run.
         error: message of the error that cut the call short; None for none.
+        cache: what the cache does; None without one.
     """
 
     recipe: str
@@ -179,6 +183,7 @@ class Run:
     started: float = field(default_factory=asked_at)
     stages: list[StageReport] = field(default_factory=list)
     error: str | None = None
+    cache: CacheUse | None = None
 
 
 def packed(fitted: Fitted, call: Call, run: Run) -> PackedContext:
@@ -298,8 +303,13 @@ def _report(selection: Selection, call: Call, run: Run, counts: tuple[int, int])
         spans=n_spans,
         spans_kept=int(selection.kept.sum()),
         dropped=dict(sorted(dropped.items())),
-        notes=[*call.notes, *(f"mark: {mark}" for mark in call.renderer.changed_marks)],
+        notes=[
+            *call.notes,
+            *(f"mark: {mark}" for mark in call.renderer.changed_marks),
+            *(run.cache.notes() if run.cache else ()),
+        ],
         stages=run.stages,
+        cache=run.cache.report() if run.cache else None,
         ms=ms_since(run.started),
         details=[_span_report(selection, n) for n in range(n_spans)] if run.details else None,
     )

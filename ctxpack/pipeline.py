@@ -6,21 +6,25 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from numbers import Integral
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, TypedDict, TypeVar, Unpack, cast
+from typing import Any, TypeVar, Unpack
 
-from ctxpack import recipes, registry, telemetry
+from ctxpack import recipes, telemetry
 from ctxpack.budget import fit
-from ctxpack.errors import InputError, RecipeError, shown
+from ctxpack.cache.base import SegmentCache
+from ctxpack.errors import InputError, RecipeError
+from ctxpack.inputs import Inputs, Passages, checked, checked_budget, passages_of
+from ctxpack.overrides import Objects, Overrides, overridden
 from ctxpack.packed import PackedContext, Run, StageReport, failed, ms_since, packed
-from ctxpack.recipes import OnError, Recipe
-from ctxpack.render import Layout, Render, Renderer
-from ctxpack.scoring.base import ConfiguredScorer, Scorer
+from ctxpack.recipes import Recipe
+from ctxpack.render import Layout, Renderer
+from ctxpack.scoring.base import Scorer
+from ctxpack.scoring.cached import CachedScorer, Filled
+from ctxpack.scoring.caching import Caching
 from ctxpack.selection import Passage, Selection, SplitPassage, unsplit
 from ctxpack.sentences import split
-from ctxpack.stages.base import Call, PinOverflow
+from ctxpack.stages.base import Call
 from ctxpack.tokens import TokenCounter, counter_from
 from ctxpack.workers import Workers
 
@@ -28,26 +32,7 @@ _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-Passages = Sequence[Passage | str]
 Step = Callable[[Selection, Call], Selection]
-
-
-class Overrides(TypedDict, total=False):
-    """Values that take the place of a recipe's own; see `Recipe` for their meaning.
-
-    Attributes:
-        scorer: a name, ``{name: options}``, or a `Scorer`.
-        token_counter: anything that `ctxpack.tokens.counter_from` takes.
-    """
-
-    scorer: str | Mapping[str, Any] | Scorer
-    token_counter: Any
-    budget: int
-    language: str
-    on_error: OnError
-    deadline_ms: float
-    pin_overflow: PinOverflow
-    render: Mapping[str, Any] | Render
 
 
 class Pipeline:
@@ -59,6 +44,13 @@ class Pipeline:
         recipe: the steps and their options.
         scorer: takes the place of the recipe's scorer; for scorers that are not plain data.
         token_counter: takes the place of the recipe's counter.
+        cache: takes the place of the store that the recipe names; closing the pipeline does not
+            close it.
+        cache_secret: see `Overrides`.
+
+    Raises:
+        RecipeError: the recipe has a cache, and the scorer is not one to cache.
+        CacheError: the cache or its secret breaks a rule.
     """
 
     def __init__(
@@ -67,11 +59,15 @@ class Pipeline:
         *,
         scorer: Scorer | None = None,
         token_counter: TokenCounter | None = None,
+        cache: SegmentCache | None = None,
+        cache_secret: str | bytes | None = None,
     ) -> None:
         self._recipe = recipe
         self._scorer = recipe.scorer if scorer is None else scorer
         self._counter = _counter_of(recipe) if token_counter is None else token_counter
         self._workers = Workers()
+        self._caching = Caching(self._scorer, recipe.cache, cache=cache, secret=cache_secret)
+        self._objects = Objects(self._scorer, self._counter, cache, cache_secret)
 
     @classmethod
     def from_recipe(
@@ -86,21 +82,8 @@ class Pipeline:
         Raises:
             RecipeError: the recipe or an override breaks a rule.
         """
-        loaded = recipes.load(recipe)
-        for name in overrides:
-            if name not in Overrides.__annotations__:
-                known = sorted(Overrides.__annotations__)
-                raise RecipeError(f"{loaded.name}: {registry.unknown('override', name, known)}")
-        data = {name: value for name, value in overrides.items() if value is not None}
-        # An object that is not plain data cannot stand in a recipe: the pipeline holds it beside.
-        scorer = counter = None
-        if not isinstance(data.get("scorer", ""), str | Mapping | ConfiguredScorer):
-            scorer = _as_scorer(data.pop("scorer"), loaded.name)
-        if not isinstance(data.get("token_counter", ""), str):
-            counter = counter_from(data.pop("token_counter"))
-        if data:
-            loaded = recipes.parse({**dict(loaded), **data}, where=loaded.name)
-        return cls(loaded, scorer=scorer, token_counter=counter)
+        loaded, objects = overridden(recipes.load(recipe), overrides)
+        return cls(loaded, **objects._asdict())
 
     @property
     def recipe(self) -> Recipe:
@@ -109,7 +92,7 @@ class Pipeline:
 
     @property
     def scorer(self) -> Scorer:
-        """What scores passages and spans."""
+        """What scores passages and spans, as it was given: without the cache around it."""
         return self._scorer
 
     @property
@@ -143,7 +126,7 @@ class Pipeline:
             CtxpackError: another error of a stage or scorer, when the recipe says
                 ``on_error: raise``.
         """
-        return self._compress(_checked(query, passages, budget), layout, details)
+        return self._compress(checked(query, passages, budget), layout, details)
 
     async def acompress(
         self,
@@ -155,7 +138,7 @@ class Pipeline:
         details: bool = False,
     ) -> PackedContext:
         """Return what `compress` returns, computed in the pipeline's worker pool."""
-        asked = _checked(query, passages, budget)
+        asked = checked(query, passages, budget)
         return await self.run_in_pool(partial(self._compress, asked, layout, details))
 
     async def run_in_pool(self, work: Callable[[], T]) -> T:
@@ -177,8 +160,24 @@ class Pipeline:
         Raises:
             InputError: `budget` is not valid.
         """
-        _checked_budget(budget)
+        checked_budget(budget)
         return [self._compress_item(item, budget) for item in calls]
+
+    def cache_passages(self, passages: Passages) -> Filled:
+        """Store the encodings of passages that have none yet, ahead of their first query.
+
+        Args:
+            passages: what a retriever may return.
+
+        Raises:
+            InputError: `passages` has the wrong type.
+            RecipeError: the pipeline has no cache of encodings.
+        """
+        scorer = self._caching.scorer
+        if not isinstance(scorer, CachedScorer):
+            raise RecipeError(f"{self._recipe.name}: there is no cache to store passages in")
+        known = checked("", passages, None).passages
+        return scorer.fill([self._split_one(passage) for passage in known])
 
     def warm_up(self) -> None:
         """Load the models and tables, so that the first call is not slower than the others."""
@@ -187,9 +186,9 @@ class Pipeline:
         self.compress("warm up", ["# Warm up\n\n- Once."], budget=1000)
 
     def close(self) -> None:
-        """Release the models and the worker pool; a later call makes them again."""
+        """Release the models, the worker pool and the cache; a later call makes them again."""
         self._workers.close()
-        self._scorer.close()
+        self._caching.close()
 
     def __enter__(self) -> Pipeline:
         return self
@@ -208,16 +207,17 @@ class Pipeline:
             given.append(f"scorer={self._scorer!r}")
         if self._counter.name != self._recipe.token_counter:
             given.append(f"token_counter={self._counter!r}")
+        if self._objects.cache is not None:
+            given.append(f"cache={self._objects.cache!r}")
         return f"Pipeline.from_recipe({', '.join(given)})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        make = partial(Pipeline, scorer=self._scorer, token_counter=self._counter)
-        return make, (self._recipe,)
+        return partial(Pipeline, **self._objects._asdict()), (self._recipe,)
 
-    def _compress(self, asked: _Asked, layout: Layout | None, details: bool) -> PackedContext:
+    def _compress(self, asked: Inputs, layout: Layout | None, details: bool) -> PackedContext:
         run = Run(self._recipe.name, details)
         span = telemetry.compress_span(self._recipe, self._scorer, asked.query, asked.passages)
-        with span as finish:
+        with span as finish, self._caching.recorded() as run.cache:
             try:
                 call = self._call(asked, layout, run)
                 whole = Selection.of(asked.query, [unsplit(p) for p in asked.passages])
@@ -228,6 +228,7 @@ class Pipeline:
                     raise
                 result = self._failed(asked.passages, error, run)
             finish(result)
+            telemetry.count_cache(result.report["cache"])
             return result
 
     def _compress_item(self, item: tuple[str, Passages], budget: int | None) -> PackedContext:
@@ -235,21 +236,21 @@ class Pipeline:
             query, passages = item
             return self.compress(query, passages, budget=budget)
         except Exception as error:  # noqa: BLE001 - whatever it is, the other calls go on
-            return self._failed(_passages_of(item), error, Run(self._recipe.name))
+            return self._failed(passages_of(item), error, Run(self._recipe.name))
 
     def _failed(self, passages: tuple[Passage, ...], error: Exception, run: Run) -> PackedContext:
         """Return an empty result that names the error and records every passage as dropped."""
         _log.warning("%s: a call failed", self._recipe.name, exc_info=error)
         run.error = f"{type(error).__name__}: {error}"
-        return failed(passages, self._call(_Asked("", (), None), None, run), run)
+        return failed(passages, self._call(Inputs("", (), None), None, run), run)
 
-    def _call(self, asked: _Asked, layout: Layout | None, run: Run) -> Call:
+    def _call(self, asked: Inputs, layout: Layout | None, run: Run) -> Call:
         recipe = self._recipe
         passthrough, deadline = recipe.on_error == "passthrough", recipe.deadline_ms
         return Call(
             counter=self._counter,
             renderer=Renderer(recipe.render, asked.passages, layout),
-            scorer=self._scorer,
+            scorer=self._caching.scorer,
             budget=recipe.budget if asked.budget is None else asked.budget,
             pin_overflow="degrade" if passthrough else recipe.pin_overflow,
             expires_at=None if deadline is None else run.started + deadline / 1000,
@@ -283,58 +284,16 @@ class Pipeline:
 
     def _split(self, selection: Selection, call: Call) -> Selection:
         """Return the selection of sentences and blocks; after the deadline, of whole passages."""
-        language = self._recipe.language
         passages = []
         for index, passage in enumerate(selection.passages):
             if index > 0 and call.expired():
                 passages.append(unsplit(passage))
             else:
-                passages.append(SplitPassage(passage, split(passage.text, language=language)))
+                passages.append(self._split_one(passage))
         return Selection.of(selection.query, passages)
 
-
-class _Asked(NamedTuple):
-    """The checked arguments of a call."""
-
-    query: str
-    passages: tuple[Passage, ...]
-    budget: int | None
-
-
-def _checked(query: str, passages: Passages, budget: int | None) -> _Asked:
-    if not isinstance(query, str):
-        raise InputError(f"`query` must be a string, got {shown(query)}")
-    if isinstance(passages, str | Passage) or not isinstance(passages, Sequence):
-        raise InputError(f"`passages` must be a sequence of passages, got {shown(passages)}")
-    for index, passage in enumerate(passages):
-        if not isinstance(passage, Passage | str):
-            where = f"`passages[{index}]`"
-            raise InputError(f"{where} must be a Passage or a string, got {shown(passage)}")
-    known = tuple(Passage(p) if isinstance(p, str) else p for p in passages)
-    return _Asked(query, known, _checked_budget(budget))
-
-
-def _checked_budget(budget: int | None) -> int | None:
-    if budget is None:
-        return None
-    if isinstance(budget, Integral) and not isinstance(budget, bool) and budget >= 0:
-        return int(budget)
-    raise InputError(f"`budget` must be an integer of 0 or more, or None, got {shown(budget)}")
-
-
-def _passages_of(item: object) -> tuple[Passage, ...]:
-    """Return the passages of an item of a batch that failed; none when they are the fault."""
-    try:
-        return _checked("", item[1], None).passages  # type: ignore[index]
-    except (InputError, LookupError, TypeError):
-        return ()
-
-
-def _as_scorer(scorer: object, where: str) -> Scorer:
-    for attribute in ("score", "score_many", "pointwise", "operating_points"):
-        if not hasattr(scorer, attribute):
-            raise RecipeError(f"{where}: a scorer must have `{attribute}`, got {shown(scorer)}")
-    return cast(Scorer, scorer)
+    def _split_one(self, passage: Passage) -> SplitPassage:
+        return SplitPassage(passage, split(passage.text, language=self._recipe.language))
 
 
 def _counter_of(recipe: Recipe) -> TokenCounter:

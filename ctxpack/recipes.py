@@ -24,9 +24,12 @@ from pydantic import (
 )
 
 from ctxpack import registry
-from ctxpack.errors import RecipeError, shown
+from ctxpack.cache.opening import open_cache
+from ctxpack.cache.options import CacheOptions
+from ctxpack.errors import CacheError, RecipeError, shown
 from ctxpack.render import Render
 from ctxpack.scoring.base import ConfiguredScorer
+from ctxpack.scoring.caching import options_of
 from ctxpack.sentences import split
 from ctxpack.stages.base import PinOverflow, Stage
 
@@ -49,6 +52,8 @@ class Recipe(BaseModel):
             selection so far, within the budget, and report the error.
         deadline_ms: milliseconds after which a call returns the best selection so far, within the
             budget; None for never.
+        cache: where what a pointwise scorer computed is kept: a URL, options, or ``none``; a scorer
+            that encodes segments has 128 MB of memory unless this says otherwise.
         pin_overflow: ``raise`` `BudgetError` when pinned spans alone do not fit the budget, or
             ``degrade``: treat them like other spans.
         render: how the output is written.
@@ -66,6 +71,7 @@ class Recipe(BaseModel):
     budget: int | None = Field(default=None, ge=0)
     on_error: OnError = "raise"
     deadline_ms: float | None = Field(default=None, gt=0)
+    cache: str | CacheOptions | None = None
     pin_overflow: PinOverflow = "raise"
     render: Render = Render()
     steps: tuple[InstanceOf[Stage], ...]
@@ -75,6 +81,16 @@ class Recipe(BaseModel):
     def _check_language(cls, language: str) -> str:
         split("", language=language)
         return language
+
+    @model_validator(mode="after")
+    def _check_cache(self) -> Recipe:
+        options = options_of(self.scorer, self.cache)
+        if options is not None and self.cache is not None:
+            try:
+                open_cache(options.url, namespace=options.namespace)  # opens nothing before use
+            except CacheError as error:
+                raise ValueError(str(error)) from None
+        return self
 
     @model_validator(mode="after")
     def _check_order(self) -> Recipe:
@@ -147,8 +163,10 @@ def parse(data: Mapping[str, Any], *, where: str) -> Recipe:
         data["steps"] = tuple(
             _read_step(line, where=f"{where}: steps[{index}]") for index, line in enumerate(steps)
         )
-    if isinstance(data.get("render"), Mapping):
-        data["render"] = _validated(Render, data["render"], f"{where}: render")
+    parts: dict[str, type[BaseModel]] = {"render": Render, "cache": CacheOptions}
+    for name, model in parts.items():
+        if isinstance(data.get(name), Mapping):
+            data[name] = _validated(model, data[name], f"{where}: {name}")
     try:
         return Recipe.model_validate(data)
     except ValidationError as error:

@@ -9,13 +9,18 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, NamedTuple
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from ctxpack.cache.recording import CacheReport
 from ctxpack.packed import PackedContext
 from ctxpack.recipes import Recipe
 from ctxpack.scoring.base import Scorer
 from ctxpack.selection import Passage
 from ctxpack.stages.rerank import Rerank
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import Counter, MeterProvider
 
 SPAN_NAME: Final = "ctxpack.compress"
 
@@ -24,6 +29,17 @@ CAPTURE_TEXT: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 
 _CAPTURING = {"true", "span_only", "span_and_event"}
 _KIND = {"openinference.span.kind": "RERANKER"}
+
+_COUNTERS = {
+    "hits": ("{segment}", "values that were there"),
+    "misses": ("{segment}", "values that were not there"),
+    "damaged": ("{segment}", "values that could not be used"),
+    "bytes_read": ("By", "of the hits"),
+    "bytes_written": ("By", "of new values"),
+    "saved_ms": ("ms", "that computing the hits once took"),
+    "errors": ("{operation}", "operations of the store that failed"),
+    "evictions": ("{entry}", "entries removed to make room"),
+}
 
 Finish = Callable[[PackedContext], None]
 
@@ -80,6 +96,31 @@ def compress_span(
             if texts.input:
                 span.record_exception(error)
             raise
+
+
+def count_cache(report: CacheReport | None) -> None:
+    """Add what a cache did in a call to the program's counters, where it has the metrics API."""
+    if report is None or "opentelemetry.metrics" not in sys.modules:
+        return
+    from opentelemetry import metrics
+
+    counters = _counters(metrics.get_meter_provider())
+    of_store = {"ctxpack.cache.store": report["store"]}
+    for name in ("errors", "evictions"):
+        counters[name].add(report[name], of_store)
+    for tier, counts in report["tiers"].items():
+        for name, count in counts.items():
+            counters[name].add(count, {**of_store, "ctxpack.cache.tier": tier})
+
+
+@lru_cache(maxsize=8)
+def _counters(provider: MeterProvider) -> dict[str, Counter]:
+    """Return a counter for every number of a `CacheReport`."""
+    meter = provider.get_meter("ctxpack")
+    return {
+        name: meter.create_counter(f"ctxpack.cache.{name}", unit, f"cache: {text}")
+        for name, (unit, text) in _COUNTERS.items()
+    }
 
 
 def _ignore(packed: PackedContext) -> None:
@@ -143,7 +184,27 @@ def _counts(packed: PackedContext) -> dict[str, Any]:
     for stage in report["stages"]:
         name = f"ctxpack.stage.{stage['name']}.ms"
         attributes[name] = attributes.get(name, 0.0) + stage["ms"]
-    return attributes
+    return attributes | _cache(report["cache"])
+
+
+def _cache(report: CacheReport | None) -> dict[str, Any]:
+    """Return what the cache did, zeros left out but for hits and misses."""
+    if report is None:
+        return {}
+    attributes: dict[str, Any] = {
+        f"ctxpack.cache.{tier}.{name}": count
+        for tier, counts in report["tiers"].items()
+        for name, count in counts.items()
+        if count or name in ("hits", "misses")
+    }
+    for name in ("errors", "evictions"):
+        if report[name]:
+            attributes[f"ctxpack.cache.{name}"] = report[name]
+    return {
+        **attributes,
+        "ctxpack.cache.store": report["store"],
+        "ctxpack.cache.available": report["available"],
+    }
 
 
 def _listed(

@@ -65,6 +65,7 @@ class TierUse:
 class CacheUse:
     """Counts of a call, which stores and scorers add to; see `CacheReport`."""
 
+    store: str
     available: bool = True
     errors: int = 0
     evictions: int = 0
@@ -74,18 +75,20 @@ class CacheUse:
         """Return the counts of a tier."""
         return self.tiers.setdefault(name, TierUse())
 
-    def report(self, store: str) -> CacheReport:
-        """Return the counts as plain data.
+    def notes(self) -> list[str]:
+        """Return what a reader of the report should know: ``cache: redis unavailable``."""
+        if not self.available:
+            return [f"cache: {self.store} unavailable"]
+        return [f"cache: {self.errors} errors of {self.store}"] if self.errors else []
 
-        Args:
-            store: name of the store.
-        """
+    def report(self) -> CacheReport:
+        """Return the counts as plain data."""
         tiers: dict[Tier, TierReport] = {
             name: TierReport(**{**asdict(use), "saved_ms": round(use.saved_ms, 3)})  # type: ignore[typeddict-item]
             for name, use in self.tiers.items()
         }
         return CacheReport(
-            store=store,
+            store=self.store,
             available=self.available,
             errors=self.errors,
             evictions=self.evictions,
@@ -99,14 +102,15 @@ _use: ContextVar[CacheUse | None] = ContextVar("ctxpack_cache_use", default=None
 def in_use() -> CacheUse:
     """Return the counts of the call that runs; where none is recorded, counts that nobody reads."""
     use = _use.get()
-    return CacheUse() if use is None else use
+    return CacheUse("none") if use is None else use
 
 
 @contextmanager
-def recorded() -> Iterator[CacheUse]:
-    """Record what caches do inside of the block, in this thread and context."""
-    token = _use.set(CacheUse())
+def recorded(store: str) -> Iterator[CacheUse]:
+    """Record what the cache with that kind of store does inside of the block, in this context."""
+    use = CacheUse(store)
+    token = _use.set(use)
     try:
-        yield in_use()
+        yield use
     finally:
         _use.reset(token)

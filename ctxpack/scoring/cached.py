@@ -136,7 +136,7 @@ class CachedScorer:
         if not (has_segments(scorer) and "encoding" in self._tiers):
             raise RecipeError(f"cache: no encodings of {self.name!r} are stored, nothing to fill")
         segments = iter([part for parts in scorer.segments(passages) for part in parts])
-        with recorded() as use:
+        with recorded(self.cache.name) as use:
             while some := list(islice(segments, _SLICE)):
                 self._encodings(scorer, [(part, part.content) for part in some])
         tier = use.tier("encoding")

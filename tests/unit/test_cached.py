@@ -94,9 +94,9 @@ def key(scores: Sequence[PassageScores]) -> list[tuple[float, bytes]]:
 
 def used(scorer: CachedScorer, query: str, *texts: str) -> CacheReport:
     """Return what the cache did in a call."""
-    with recorded() as use:
+    with recorded("memory") as use:
         scorer.score(query, passages(*texts))
-    return use.report("memory")
+    return use.report()
 
 
 def test_encodes_a_segment_once_for_all_queries() -> None:
@@ -215,7 +215,7 @@ def test_kinds_of_spans_are_in_the_key(scorer: ConfiguredScorer) -> None:
     (plain,) = passages(TEXTS[1])
     heading = plain._replace(spans=tuple(span._replace(kind="heading") for span in plain.spans))
     cached.score("q", [plain])
-    with recorded() as use:
+    with recorded("memory") as use:
         cached.score("q", [heading])
     assert use.tier("scores").hits == 0
 
