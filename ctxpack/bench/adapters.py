@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shlex
 import time
 from collections.abc import Callable, Sequence
@@ -17,7 +18,8 @@ from ctxpack.pipeline import Pipeline
 from ctxpack.selection import Passage
 
 _WARM_UP_CALLS = 10
-_FRAMEWORKS = ("langchain-core", "llama-index-core")
+FRAMEWORKS = ("langchain-core", "llama-index-core")
+"""Distributions whose versions belong to a record."""
 
 Work = Callable[[], object]
 Contender = Callable[[str, Sequence[Passage]], Work]
@@ -44,7 +46,7 @@ def measure(workload: Workload) -> dict[str, Any]:
         }
         times = _times(contenders, workload)
         token_counter = pipeline.token_counter.name
-    frameworks = {name: machine.version_of(name) for name in _FRAMEWORKS}
+    frameworks = {name: machine.version_of(name) for name in FRAMEWORKS}
     return {
         "benchmark": "adapters",
         "command": _command(workload),
@@ -95,51 +97,76 @@ def _engine(pipeline: Pipeline, budget: int | None) -> Contender:
 
 
 def _langchain(pipeline: Pipeline, budget: int | None) -> Contender:
-    try:
-        from langchain_core.documents import Document
-
-        from langchain_ctxpack import CtxPackCompressor
-    except ImportError as error:
-        raise MissingExtraError("bench adapters", "langchain") from error
-
-    compressor = CtxPackCompressor(recipe=pipeline, budget=budget)
+    compressor = langchain().CtxPackCompressor(recipe=pipeline, budget=budget)
 
     def prepared(query: str, passages: Sequence[Passage]) -> Work:
-        documents = [
-            Document(passage.text, id=str(number), metadata=_metadata(number))
-            for number, passage in enumerate(passages)
-        ]
+        documents = documents_of(passages)
         return lambda: compressor.compress_documents(documents, query)
 
     return prepared
 
 
 def _llama_index(pipeline: Pipeline, budget: int | None) -> Contender:
-    try:
-        from llama_index.core.schema import NodeWithScore, TextNode
-        from llama_index.postprocessor.ctxpack import CtxPackPostprocessor
-    except ImportError as error:
-        raise MissingExtraError("bench adapters", "llama-index") from error
-
-    postprocessor = CtxPackPostprocessor(recipe=pipeline, budget=budget)
+    postprocessor = llama_index().CtxPackPostprocessor(recipe=pipeline, budget=budget)
 
     def prepared(query: str, passages: Sequence[Passage]) -> Work:
-        nodes = [
-            NodeWithScore(
-                node=TextNode(
-                    id_=str(number),
-                    text=passage.text,
-                    metadata=_metadata(number),
-                    # The model reads the same text as from the others.
-                    excluded_llm_metadata_keys=list(_metadata(number)),
-                ),
-                score=0.5,
-            )
-            for number, passage in enumerate(passages)
-        ]
+        nodes = nodes_of(passages)
         return lambda: postprocessor.postprocess_nodes(nodes, query_str=query)
 
     return prepared
+
+
+def langchain() -> Any:
+    """Return the adapter for LangChain.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    return _imported("langchain_ctxpack", "langchain")
+
+
+def llama_index() -> Any:
+    """Return the adapter for LlamaIndex.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    return _imported("llama_index.postprocessor.ctxpack", "llama-index")
+
+
+def _imported(module: str, extra: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtraError("bench adapters", extra) from error
+
+
+def documents_of(passages: Sequence[Passage]) -> list[Any]:
+    """Return the passages as a retriever of LangChain would."""
+    from langchain_core.documents import Document
+
+    return [
+        Document(passage.text, id=str(number), metadata=_metadata(number))
+        for number, passage in enumerate(passages)
+    ]
+
+
+def nodes_of(passages: Sequence[Passage]) -> list[Any]:
+    """Return the passages as a retriever of LlamaIndex would; the model reads the same text."""
+    from llama_index.core.schema import NodeWithScore, TextNode
+
+    return [
+        NodeWithScore(
+            node=TextNode(
+                id_=str(number),
+                text=passage.text,
+                metadata=_metadata(number),
+                excluded_llm_metadata_keys=list(_metadata(number)),
+            ),
+            score=0.5,
+        )
+        for number, passage in enumerate(passages)
+    ]
 
 
 def _metadata(number: int) -> dict[str, Any]:

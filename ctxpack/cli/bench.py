@@ -68,6 +68,30 @@ def adapters(
     _write(record, output)
 
 
+@app.command("event-loop")
+def event_loop(
+    recipe: options.Recipe = "lexical",
+    passages: Annotated[int, typer.Option(help="Passages per call.")] = 20,
+    budget: options.Budget = 512,
+    calls: Annotated[int, typer.Option("--calls", "-n", help="Calls at once.")] = 200,
+    output: _Output = None,
+) -> None:
+    """Measure how late others on an event loop come beside many calls at once."""
+    from ctxpack.bench.event_loop import measure
+    from ctxpack.bench.speed import Workload
+
+    record = measure(Workload(recipe=recipe, passages=passages, budget=budget, calls=calls))
+    percents = ("median", "p95", "p99", "worst")
+    rows = [
+        (name, times, *(f"{ms[percent]:.1f}" for percent in percents))
+        for name, summary in record["ms"].items()
+        for times, ms in summary.items()
+    ]
+    columns = ("calls", "times", *(f"{percent} ms" for percent in percents))
+    _show(columns, rows, numbers=len(percents))
+    _write(record, output)
+
+
 @app.command()
 def quality(
     files: Annotated[
@@ -110,10 +134,10 @@ def quality(
     _write(record, output)
 
 
-def _show(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def _show(columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: int = 2) -> None:
     """Print a table on standard error: standard output holds the record alone.
 
-    The last two columns are numbers.
+    The last `numbers` columns are numbers.
     """
     from rich.console import Console
     from rich.table import Table
@@ -121,7 +145,7 @@ def _show(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
     table = Table(box=None)
     for place, column in enumerate(columns):
-        table.add_column(column, justify="right" if place >= len(columns) - 2 else "left")
+        table.add_column(column, justify="right" if place >= len(columns) - numbers else "left")
     for row in rows:
         table.add_row(*map(Text, row))
     Console(stderr=True, highlight=False).print(table)
