@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from ctxpack.cache.breaker import CircuitBreaker
 from ctxpack.cache.forks import ForkGuard
+from ctxpack.cache.recording import in_use
 from ctxpack.errors import CacheError
 
 T = TypeVar("T")
@@ -88,11 +89,13 @@ class Database:
         """
         with self._guard:
             if not self.breaker.allow():
+                in_use().available = False
                 return otherwise
             try:
                 result = self._mended(work)
             except (sqlite3.Error, OSError, CacheError) as error:
                 self.errors += 1
+                in_use().errors += 1
                 if self.breaker.failed():
                     _log.warning("%s: left alone for a while: %s", self._path, error)
                 return otherwise
@@ -130,6 +133,7 @@ class Database:
             if code not in _DAMAGE:
                 raise
             self.errors += 1
+            in_use().errors += 1
             self._remove(f"damaged ({error})", aside=code == sqlite3.SQLITE_NOTADB)
         except _OtherVersionError as error:
             self._remove(str(error), aside=False)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ctxpack.cache.base import StoreStats
 from ctxpack.cache.forks import ForkGuard
+from ctxpack.cache.recording import in_use
 from ctxpack.errors import CacheError, shown
 
 ENTRY_BYTES = 270
@@ -66,6 +67,7 @@ class MemoryCache:
                 while self._bytes + needed > self._max_bytes:
                     self._remove(next(iter(self._values)))
                     self._evictions += 1
+                    in_use().evictions += 1
                 self._values[key] = value
                 self._bytes += needed
 

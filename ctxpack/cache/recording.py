@@ -36,7 +36,7 @@ class CacheReport(TypedDict):
 
     Attributes:
         store: ``memory``, ``sqlite`` or ``redis``.
-        available: False when the store was not asked, because it has failed too often.
+        available: False when the store did not answer, or was not asked because of that.
         errors: operations of the store that failed; they were answered as misses, or not done.
         evictions: entries removed to make room, where the store tells.
         tiers: by name, those that were asked.
@@ -79,7 +79,7 @@ class CacheUse:
         """Return what a reader of the report should know: ``cache: redis unavailable``."""
         if not self.available:
             return [f"cache: {self.store} unavailable"]
-        return [f"cache: {self.errors} errors of {self.store}"] if self.errors else []
+        return [f"cache: {self.store} failed {self.errors} times"] if self.errors else []
 
     def report(self) -> CacheReport:
         """Return the counts as plain data."""

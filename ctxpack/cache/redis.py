@@ -19,6 +19,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 from ctxpack.cache.base import StoreStats
 from ctxpack.cache.breaker import CircuitBreaker
 from ctxpack.cache.keys import KEY_BYTES
+from ctxpack.cache.recording import in_use
 from ctxpack.errors import CacheError, MissingExtraError, shown
 from ctxpack.process import PerProcess
 
@@ -227,6 +228,7 @@ class _Link:
         """Return what an operation returns, or `otherwise` when it fails or must not be tried."""
         with self._slots:
             if not self.breaker.allow():
+                in_use().available = False
                 return otherwise
             try:
                 answer = operation(self.client)
@@ -245,6 +247,7 @@ class _Link:
             _log.info("%s answers again", self._name)
 
     def _refused(self, kind: str) -> None:
+        in_use().errors += 1
         with self._lock:
             self.errors += 1
             known = kind in self._refusals
@@ -253,6 +256,8 @@ class _Link:
             _log.warning("%s refuses calls, said once: %s", self._name, kind)
 
     def _failed(self, kind: str) -> None:
+        in_use().errors += 1
+        in_use().available = False
         with self._lock:
             self.errors += 1
         if self.breaker.failed():

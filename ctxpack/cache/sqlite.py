@@ -12,6 +12,7 @@ from time import time
 
 from ctxpack.cache.base import StoreStats
 from ctxpack.cache.database import Database
+from ctxpack.cache.recording import in_use
 from ctxpack.errors import CacheError, shown
 
 TOUCH_S = 60
@@ -184,6 +185,7 @@ class SQLiteCache:
             database.executemany(_ADD, rows)
             evicted = self._evict(database)
         self._evictions += evicted
+        in_use().evictions += evicted
 
     def _evict(self, database: sqlite3.Connection) -> int:
         """Remove entries until the pages in use are within the bound; return how many."""
