@@ -163,9 +163,14 @@ class Renderer:
         """Return what the frames of all passages together cost too much, for planning.
 
         That is a separator, which the first passage does not have. A layout may write text that
-        belongs to no passage; then it is less than nothing.
+        belongs to no passage; that is less than nothing.
         """
-        return count(self.render.separator) if self.layout is None else -count(self.layout.join([]))
+        if self.layout is None:
+            return count(self.render.separator)
+        if not self._passages:
+            return -count(self.layout.join([]))
+        none, one, two = _planned(self.layout, 0, count)
+        return max(two - 2 * one, -none)
 
     def frame_cost(self, passage_index: int, count: Callable[[str], int]) -> int:
         """Return what one more passage costs beside its body, its separator included, for planning.
@@ -175,8 +180,7 @@ class Renderer:
             count: tokens of a text.
         """
         if self.layout is not None:
-            bodies = [(passage_index, "x")] * 2
-            none, one, two = (count(self.layout.join(bodies[:n])) for n in range(3))
+            none, one, two = _planned(self.layout, passage_index, count)
             return max(0, max(one - none, two - one) - count("x"))
         tape = _Tape()
         tape.add("separator", self.render.separator)
@@ -261,6 +265,15 @@ class _Tape:
             self.pieces.append(Piece(kind, self._length, text_end, passage_index, start, end))
             self.texts.append(text)
             self._length = text_end
+
+
+def _planned(
+    layout: Layout, passage_index: int, count: Callable[[str], int]
+) -> tuple[int, int, int]:
+    """Return the tokens of no passage, of one with the body ``x``, and of that one twice."""
+    bodies = [(passage_index, "x")] * 2
+    none, one, two = (count(layout.join(bodies[:n])) for n in range(3))
+    return none, one, two
 
 
 def _around_body(template: str) -> tuple[Lines, Lines]:
