@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from ctxpack.cli.reading import InputFormat
 from ctxpack.cli.writing import OutputFormat
+from ctxpack.reading import InputFormat
 
 Recipe = Annotated[
     str, typer.Option("--recipe", "-r", help="Name of a recipe, or path of a YAML file.")
@@ -25,7 +25,8 @@ Files = Annotated[
     typer.Argument(
         metavar="FILES|-",
         help="Text or Markdown (one passage each), .json (a list of passages, or an object with"
-        " one as `passages`), .jsonl (one passage a line); - for standard input.",
+        " one as `passages`), .jsonl (one passage a line), .parquet (one a row); - for standard"
+        " input.",
         show_default=False,
     ),
 ]
@@ -47,7 +48,9 @@ Citations = Annotated[
 Input = Annotated[
     InputFormat, typer.Option("--input", help="What the files hold; auto goes by their names.")
 ]
-Field = Annotated[str, typer.Option(help="JSON key of a passage's text.")]
-TitleField = Annotated[str, typer.Option(help="JSON key of its title.")]
-IdField = Annotated[str, typer.Option(help="JSON key of its id.")]
-ScoreField = Annotated[str, typer.Option(help="JSON key of its retrieval score.")]
+Field = Annotated[
+    str, typer.Option("--text-field", "--field", help="Key or column of a passage's text.")
+]
+TitleField = Annotated[str, typer.Option(help="Key or column of its title.")]
+IdField = Annotated[str, typer.Option(help="Key or column of its id.")]
+ScoreField = Annotated[str, typer.Option(help="Key or column of its retrieval score.")]

@@ -10,9 +10,9 @@ import typer
 
 from ctxpack import recipes
 from ctxpack.cli import errors, options
-from ctxpack.cli.reading import InputFormat, Keys, read_passages
 from ctxpack.cli.writing import OutputFormat, written
 from ctxpack.pipeline import Overrides, Pipeline
+from ctxpack.reading import InputFormat, Keys, read_passages
 from ctxpack.selection import Passage
 
 # Below about a second of work a progress line would only flicker.

@@ -144,7 +144,7 @@ class TestPack:
             ("a.json", b"[1]", "a.json: passages[0]: must be a string or an object, got 1"),
             ("a.jsonl", b'"x"\n\n{"text" 1}\n', "a.jsonl:3: must be JSON: Expecting ':'"),
             ("a.jsonl", b'{"body": "x"}', "a.jsonl:1: `text` must be a string; its keys are body"),
-            ("a.jsonl", b'{"text": 3}', "a.jsonl:1: `text` must be a string; got 3 (see --field)"),
+            ("a.jsonl", b'{"text": 3}', "a.jsonl:1: `text` must be a string; got 3 (see --text-field)"),
             ("a.jsonl", b'{"text": "", "title": 3}', "a.jsonl:1: Passage: `title` must be a str"),
             ("a.json", b"[" * 100_000, "a.json:1: must be JSON of fewer levels"),
         ],
