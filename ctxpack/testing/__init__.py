@@ -10,6 +10,7 @@ Subclass a contract, override its one fixture, and inherit every test::
 An inherited test is overridden only by an ``xfail`` with a reason. Needs pytest.
 """
 
+from ctxpack.testing.cached import CachedScorerContract, SegmentScorerContract
 from ctxpack.testing.caches import CacheContract
 from ctxpack.testing.cases import CASES, Case
 from ctxpack.testing.checks import check_laws
@@ -28,6 +29,7 @@ __all__ = [
     "CASES",
     "Budget",
     "CacheContract",
+    "CachedScorerContract",
     "Case",
     "CompressorContract",
     "CounterContract",
@@ -35,6 +37,7 @@ __all__ = [
     "LlamaIndexPostprocessorContract",
     "PipelineContract",
     "ScorerContract",
+    "SegmentScorerContract",
     "StageContract",
     "check_laws",
 ]

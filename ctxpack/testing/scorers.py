@@ -44,21 +44,21 @@ class ScorerContract:
     def test_is_deterministic(self, scorer: Scorer, case: Case) -> None:
         """The same call gives the same bytes twice."""
         passages = split_case(case)
-        first, second = (_key(scorer.score(case.query, passages)) for _ in range(2))
+        first, second = (scores_key(scorer.score(case.query, passages)) for _ in range(2))
         assert first == second
 
     def test_many_calls_equal_single_ones(self, scorer: Scorer) -> None:
         """`score_many` gives what `score` gives, to the byte."""
         calls = [(case.query, split_case(case)) for case in CASES.values()]
-        together = [_key(scores) for scores in scorer.score_many(calls)]
-        assert together == [_key(scorer.score(query, passages)) for query, passages in calls]
+        together = [scores_key(scores) for scores in scorer.score_many(calls)]
+        assert together == [scores_key(scorer.score(query, passages)) for query, passages in calls]
 
     def test_serves_many_threads(self, scorer: Scorer) -> None:
         """Eight threads at once get what one gets alone."""
         calls = [(case.query, split_case(case)) for case in CASES.values()]
-        alone = [_key(scorer.score(*call)) for call in calls]
+        alone = [scores_key(scorer.score(*call)) for call in calls]
         with ThreadPoolExecutor(8) as pool:
-            assert list(pool.map(lambda call: _key(scorer.score(*call)), calls)) == alone
+            assert list(pool.map(lambda call: scores_key(scorer.score(*call)), calls)) == alone
 
     def test_pointwise_alone_equals_batched(self, scorer: Scorer, case: Case) -> None:
         """A passage's scores do not depend on the others of the call, to the byte."""
@@ -67,7 +67,7 @@ class ScorerContract:
         passages = split_case(case)
         together = scorer.score(case.query, passages)
         alone = [scorer.score(case.query, [passage])[0] for passage in passages]
-        assert _key(together) == _key(alone)
+        assert scores_key(together) == scores_key(alone)
 
     def test_pointwise_beside_an_outlier(self, scorer: Scorer, case: Case) -> None:
         """Order and an unusual neighbour change no byte of a passage's scores."""
@@ -78,7 +78,21 @@ class ScorerContract:
         order = in_shuffled_order(len(passages))
         outlier = SplitPassage(Passage(OUTLIER), split(OUTLIER))
         shuffled = scorer.score(case.query, [outlier, *(passages[index] for index in order)])
-        assert _key(shuffled[1:]) == _key([plain[index] for index in order])
+        assert scores_key(shuffled[1:]) == scores_key([plain[index] for index in order])
+
+    def test_pointwise_reads_text_title_and_spans(self, scorer: Scorer, case: Case) -> None:
+        """Id, retrieval score and metadata change no byte: scores are kept without them."""
+        if not scorer.pointwise:
+            pytest.skip("is never cached")
+        passages = split_case(case)
+        labelled = [
+            SplitPassage(
+                Passage(one.text, title=one.title, id=f"id {n}", score=n, metadata={"n": n}), spans
+            )
+            for n, (one, spans) in enumerate(passages)
+        ]
+        found = scorer.score(case.query, labelled)
+        assert scores_key(found) == scores_key(scorer.score(case.query, passages))
 
     def test_operating_points_are_in_order(self, scorer: Scorer) -> None:
         """Thresholds are in [0, 1] and rise from faithful to aggressive."""
@@ -90,15 +104,16 @@ class ScorerContract:
         """A scorer travels between processes and scores the same there."""
         call = (CASES["prose"].query, split_case(CASES["prose"]))
         copied: Scorer = pickle.loads(pickle.dumps(scorer))
-        assert _key(copied.score(*call)) == _key(scorer.score(*call))
+        assert scores_key(copied.score(*call)) == scores_key(scorer.score(*call))
 
     def test_loads_again_after_close(self, scorer: Scorer) -> None:
         """A closed scorer still scores, and the same."""
         call = (CASES["prose"].query, split_case(CASES["prose"]))
-        before = _key(scorer.score(*call))
+        before = scores_key(scorer.score(*call))
         scorer.close()
-        assert _key(scorer.score(*call)) == before
+        assert scores_key(scorer.score(*call)) == before
 
 
-def _key(results: list[PassageScores]) -> list[tuple[float, bytes]]:
+def scores_key(results: list[PassageScores]) -> list[tuple[float, bytes]]:
+    """Return scores in a form that is equal when they are equal to the byte."""
     return [(float(result.relevance), result.spans.tobytes()) for result in results]
