@@ -5,12 +5,14 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ctxpack.bench.retention import Stretch, evidence_of
+from ctxpack.errors import MissingExtraError
 from ctxpack.pipeline import Pipeline
 from ctxpack.render import Render, Renderer
 from ctxpack.scoring.terms import terms
@@ -86,6 +88,24 @@ class Baselines:
         order = np.argsort(-scores, kind="stable")
         return self._longest(selection, order.tolist(), budget)
 
+    def span_embeddings(self, path: Path) -> Method:
+        """Return the method that keeps spans by the cosine of sentence embeddings.
+
+        Args:
+            path: directory of a Sentence Transformers model.
+
+        Raises:
+            MissingExtraError: ``sentence-transformers`` is not installed.
+        """
+        cosines = _cosines(path)
+
+        def choose(query: str, passages: Sequence[Passage], budget: int) -> Choice:
+            selection = _select(query, passages)
+            scores = cosines(query, [selection.text_of(n) for n in range(len(selection.spans))])
+            return self._longest(selection, np.argsort(-scores, kind="stable").tolist(), budget)
+
+        return choose
+
     def perfect(self, record: Record, budget: int) -> Choice:
         """Keep evidence, cheapest first, as long as it fits: close to the best that can be done."""
         selection = _select(record.query, passages_of(record))
@@ -114,6 +134,22 @@ class Baselines:
 
 def _bm25(query: str, texts: Sequence[str]) -> NDArray[np.float64]:
     return Bm25(list(map(terms, texts))).scores(terms(query))
+
+
+def _cosines(path: Path) -> Callable[[str, Sequence[str]], NDArray[np.float64]]:
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError as error:
+        raise MissingExtraError("a baseline of embeddings", "torch") from error
+    model = SentenceTransformer(str(path), device="cpu")
+
+    def cosines(query: str, texts: Sequence[str]) -> NDArray[np.float64]:
+        if not texts:
+            return np.zeros(0)
+        vectors = model.encode([query, *texts], normalize_embeddings=True, show_progress_bar=False)
+        return np.asarray(vectors[1:] @ vectors[0], dtype=np.float64)
+
+    return cosines
 
 
 def _select(query: str, passages: Sequence[Passage]) -> Selection:

@@ -61,6 +61,7 @@ class Study:
         split: only records of this split; None for all.
         limit: of each data set, in the order of the file; None for all.
         token_counter: counts for all methods, as in a recipe.
+        embeddings: directory of a Sentence Transformers model, for one more baseline.
     """
 
     files: Sequence[Path]
@@ -69,6 +70,7 @@ class Study:
     split: str | None = None
     limit: int | None = None
     token_counter: str = "approximate"
+    embeddings: Path | None = None
 
     @property
     def command(self) -> str:
@@ -76,7 +78,12 @@ class Study:
         words = [_COMMAND, *(str(path) for path in self.files)]
         words += [f"--recipe={name}" for name in self.recipes]
         words += [f"--share={share:g}" for share in self.shares]
-        options = {"split": self.split, "limit": self.limit, "token-counter": self.token_counter}
+        options = {
+            "split": self.split,
+            "limit": self.limit,
+            "token-counter": self.token_counter,
+            "embeddings": self.embeddings,
+        }
         words += [f"--{name}={value}" for name, value in options.items() if value is not None]
         return shlex.join(words)
 
@@ -152,6 +159,9 @@ def _methods(study: Study, counter: TokenCounter) -> dict[str, Choose]:
     methods["first tokens"] = on_records(Baselines(counter).first_tokens)
     methods["passage BM25"] = on_records(Baselines(counter).passage_bm25)
     methods["span BM25"] = on_records(Baselines(counter).span_bm25)
+    if study.embeddings is not None:
+        embedded = Baselines(counter).span_embeddings(study.embeddings)
+        methods["span embeddings"] = on_records(embedded)
     methods["perfect choice"] = Baselines(counter).perfect
     return methods
 
@@ -203,6 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--split")
     parser.add_argument("--limit", type=int)
     parser.add_argument("--token-counter")
+    parser.add_argument("--embeddings", type=Path)
     given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value}
     json.dump(measure(Study(**given)), sys.stdout, indent=2)
     sys.stdout.write("\n")

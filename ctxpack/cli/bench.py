@@ -110,6 +110,9 @@ def quality(
         int | None, typer.Option("--limit", "-n", min=1, help="Most records of a data set.")
     ] = None,
     token_counter: Annotated[str, typer.Option(help="Counts for all methods.")] = "approximate",
+    embeddings: Annotated[
+        Path | None, typer.Option(help="A Sentence Transformers model, as one more baseline.")
+    ] = None,
     output: _Output = None,
 ) -> None:
     """Measure how much evidence recipes keep within budgets, beside baselines."""
@@ -122,6 +125,7 @@ def quality(
         split=split,
         limit=limit,
         token_counter=token_counter,
+        embeddings=embeddings,
     )
     record = measure(study)
     rows = [

@@ -113,6 +113,30 @@ def test_baselines_differ_in_their_order() -> None:
     assert baselines.span_bm25(*call).kept == [stretch("The heron nests in spring. ")]
 
 
+@pytest.fixture
+def embeddings(tmp_path: Path) -> Path:
+    """Return a model with random weights, whose mean is the embedding."""
+    pytest.importorskip("sentence_transformers")
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sorted(set(TEXT.lower().split())), "."]
+    (tmp_path / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "intermediate_size": 8}
+    config = BertConfig(vocab_size=len(words), num_attention_heads=1, **sizes)
+    BertModel(config).save_pretrained(tmp_path)
+    BertTokenizerFast(vocab_file=str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
+    return tmp_path
+
+
+def test_embeddings_put_the_nearest_span_first(embeddings: Path) -> None:
+    """A query that is a span has cosine 1 with it, and no span comes before."""
+    choose = Baselines(COUNTER).span_embeddings(embeddings)
+    passages = passages_of(record("spring", answers=("spring",)))
+    choice = choose("The heron nests in spring.", passages, 8)
+    assert choice.kept == [stretch("The heron nests in spring. ")]
+    assert COUNTER.count(choice.text) <= 8
+
+
 def test_a_perfect_choice_keeps_the_evidence_that_fits() -> None:
     """The cheapest evidence is kept when not all of it fits."""
     asked = record("Rain fell all day.", "The heron nests in spring.", kind="sentence")
