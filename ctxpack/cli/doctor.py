@@ -15,8 +15,11 @@ import typer
 import ctxpack
 from ctxpack import recipes
 from ctxpack.bench.machine import DEPENDENCIES, usable_cpus, version_of
-from ctxpack.cli import errors
-from ctxpack.errors import RecipeError
+from ctxpack.cache.keys import KEY_BYTES
+from ctxpack.cli import errors, options
+from ctxpack.errors import CtxpackError, RecipeError
+from ctxpack.scoring.cached import CachedScorer
+from ctxpack.scoring.caching import SECRET, Caching
 
 EXTRAS = {
     "torch": (("torch", "transformers", "sentence-transformers"), "research models as scorers"),
@@ -50,10 +53,10 @@ class Finding(NamedTuple):
     state: str = "ok"
 
 
-def doctor() -> None:
-    """Check the installation.
+def doctor(recipe: options.Recipe = "balanced") -> None:
+    """Check the installation, and the cache of a recipe.
 
-    Exit code 1 when something is missing or damaged.
+    Exit code 1 when something is missing, damaged or out of reach.
     """
     from rich.console import Console
     from rich.table import Table
@@ -62,7 +65,7 @@ def doctor() -> None:
     table = Table.grid(padding=(0, 2, 0, 0))
     marks = {"ok": Text("✓", "green"), "off": Text("·", "dim"), "bad": Text("✗", "bold red")}
     healthy, last_topic = True, ""
-    for topic, text, state in _findings():
+    for topic, text, state in (*_findings(), *_cache(recipe)):
         shown = "" if topic == last_topic else topic
         table.add_row(Text(shown, "bold"), marks[state], Text(text, "dim" * (state == "off")))
         healthy, last_topic = healthy and state != "bad", topic
@@ -89,6 +92,30 @@ def _findings() -> Iterator[Finding]:
     threads = [f"{name}={os.environ.get(name, 'unset')}" for name in _THREAD_VARIABLES]
     yield Finding("processor", f"{usable_cpus()} of {os.cpu_count()} CPUs, {', '.join(threads)}")
     yield Finding("network", "not needed: the shipped recipes read only files of this package")
+
+
+def _cache(name: str) -> Iterator[Finding]:
+    """Look at the store of a recipe, and ask it for something that it has not."""
+    try:
+        recipe = recipes.load(name)
+        caching = Caching(recipe.scorer, recipe.cache)
+    except CtxpackError as error:
+        yield Finding("cache", str(error), "bad")
+        return
+    scorer = caching.scorer
+    if not isinstance(scorer, CachedScorer):
+        why = "by choice" if scorer.pointwise else f"{recipe.scorer.name} looks at the whole call"
+        yield Finding("cache", f"{recipe.name}: none, {why}", "off")
+        return
+    with caching.recorded() as use:
+        scorer.cache.get_many([bytes(KEY_BYTES)])
+    caching.close()
+    secret = f"secret of {SECRET}" if os.environ.get(SECRET) else "no secret"
+    text = f"{recipe.name}: {scorer.cache!r}, tiers {', '.join(scorer.tiers)}, {secret}"
+    if use is not None and use.notes():
+        yield Finding("cache", f"{text}: {use.notes()[0]}", "bad")
+    else:
+        yield Finding("cache", text)
 
 
 def _models(folder: Path) -> Iterator[Finding]:

@@ -11,7 +11,8 @@ import typer
 from ctxpack import recipes
 from ctxpack.cli import errors, options
 from ctxpack.cli.writing import OutputFormat, written
-from ctxpack.pipeline import Overrides, Pipeline
+from ctxpack.overrides import Overrides
+from ctxpack.pipeline import Pipeline
 from ctxpack.reading import InputFormat, Keys, read_passages
 from ctxpack.selection import Passage
 

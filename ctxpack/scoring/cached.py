@@ -100,7 +100,7 @@ class CachedScorer:
         self.name = name
         self.cache = cache
         self._scorer = scorer
-        self._tiers = tuple(tiers)
+        self.tiers = tuple(tiers)
         self._keys = Keys(namespace, secret)
         self._flight = PerProcess(Flight)
 
@@ -108,11 +108,6 @@ class CachedScorer:
     def operating_points(self) -> Mapping[str, float]:
         """Thresholds of the scorer inside."""
         return self._scorer.operating_points
-
-    @property
-    def encodes(self) -> bool:
-        """Whether encodings are stored, so that `fill` does something."""
-        return has_segments(self._scorer) and "encoding" in self._tiers
 
     def score(self, query: str, passages: Sequence[SplitPassage]) -> list[PassageScores]:
         """Return scores for every passage, in the order given."""
@@ -130,10 +125,10 @@ class CachedScorer:
         """Encode what is not stored yet, ahead of the first query.
 
         Raises:
-            RecipeError: no encodings are stored, see `encodes`.
+            RecipeError: no encodings are stored: the tier is off, or the scorer has no segments.
         """
         scorer = self._scorer
-        if not (has_segments(scorer) and "encoding" in self._tiers):
+        if not (has_segments(scorer) and "encoding" in self.tiers):
             raise RecipeError(f"cache: no encodings of {self.name!r} are stored, nothing to fill")
         segments = iter([part for parts in scorer.segments(passages) for part in parts])
         with recorded(self.cache.name) as use:
@@ -156,7 +151,7 @@ class CachedScorer:
 
     def __reduce__(self) -> tuple[Any, ...]:
         options: dict[str, Any] = {
-            "tiers": self._tiers,
+            "tiers": self.tiers,
             "namespace": self._keys.namespace,
             "secret": self._keys.secret,
         }
@@ -211,7 +206,7 @@ class CachedScorer:
             compute: returns the values with these numbers.
             shared: whether concurrent calls wait for each other's values.
         """
-        if tier not in self._tiers:
+        if tier not in self.tiers:
             return compute(list(range(len(keys))))
         number_of = {key: number for number, key in reversed(list(enumerate(keys)))}
         unique = sorted(number_of, key=number_of.__getitem__)

@@ -144,7 +144,11 @@ class TestPack:
             ("a.json", b"[1]", "a.json: passages[0]: must be a string or an object, got 1"),
             ("a.jsonl", b'"x"\n\n{"text" 1}\n', "a.jsonl:3: must be JSON: Expecting ':'"),
             ("a.jsonl", b'{"body": "x"}', "a.jsonl:1: `text` must be a string; its keys are body"),
-            ("a.jsonl", b'{"text": 3}', "a.jsonl:1: `text` must be a string; got 3 (see --text-field)"),
+            (
+                "a.jsonl",
+                b'{"text": 3}',
+                "a.jsonl:1: `text` must be a string; got 3 (see --text-field)",
+            ),
             ("a.jsonl", b'{"text": "", "title": 3}', "a.jsonl:1: Passage: `title` must be a str"),
             ("a.json", b"[" * 100_000, "a.json:1: must be JSON of fewer levels"),
         ],
@@ -315,6 +319,19 @@ class TestDoctor:
         assert done.exit_code == 1
         assert "tiny/model.onnx, 0.0 MB, damaged" in done.stdout
         assert "tiny/head.onnx is missing" in done.stdout
+
+    def test_shows_the_cache_of_a_recipe(self, tmp_path: Path) -> None:
+        """Kind and place of the store are there, whether it answers too; no password is."""
+        recipe = tmp_path / "mine.yaml"
+        for cache, exit_code, text in (
+            ("memory:", 0, "mine: MemoryCache(256000000), tiers encoding, scores, no secret"),
+            ("redis://u:hunter2@127.0.0.1:1", 1, "cache: redis unavailable"),
+            ("none", 0, "mine: none, by choice"),
+        ):
+            recipe.write_text(f"scorer: ctxpack-swift\ncache: '{cache}'\nsteps: [score]\n")
+            done = run("doctor", "-r", str(recipe))
+            assert (done.exit_code, text in " ".join(done.stdout.split())) == (exit_code, True)
+            assert "hunter2" not in done.stdout
 
     def test_knows_every_extra(self) -> None:
         """The extras are those of the project, but for the ones that only combine others."""

@@ -21,9 +21,15 @@ RECIPE = {
 }
 
 
-def shown(*passages: Passage, width: int = 80, color: bool = False, budget: int = 50) -> str:
+def shown(
+    *passages: Passage,
+    width: int = 80,
+    color: bool = False,
+    budget: int = 50,
+    pipeline: Pipeline | None = None,
+) -> str:
     """Return the view of a call as a terminal of `width` columns prints it."""
-    packed = Pipeline.from_recipe(RECIPE).compress(QUERY, passages, budget=budget)
+    packed = (pipeline or Pipeline.from_recipe(RECIPE)).compress(QUERY, passages, budget=budget)
     console = Console(
         file=StringIO(),
         width=width,
@@ -78,3 +84,13 @@ def test_wide_terminals_have_two_columns() -> None:
     """On a wide terminal, what came in and what goes out stand beside each other."""
     (line,) = (line for line in shown(LIGHT, width=180).splitlines() if "Retrieved" in line)
     assert "What the model reads" in line
+
+
+def test_shows_what_the_cache_did() -> None:
+    """Hits of each tier, and the time that they saved; or that the store is out of reach."""
+    pipeline = Pipeline.from_recipe("balanced", scorer="ctxpack-swift")
+    pipeline.compress(QUERY, [LIGHT])
+    assert "cache memory: scores 1 of 1," in shown(LIGHT, pipeline=pipeline)
+    away = Pipeline.from_recipe(pipeline.recipe, cache="redis://127.0.0.1:1")
+    assert "cache redis: unavailable" in shown(LIGHT, pipeline=away)
+    assert "cache" not in shown(LIGHT)

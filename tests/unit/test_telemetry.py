@@ -3,11 +3,13 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from opentelemetry import trace
+from opentelemetry import metrics, trace
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -253,3 +255,61 @@ def test_nothing_is_imported_for_telemetry() -> None:
         "sys.exit(any(name.startswith('opentelemetry') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> Callable[[], dict[tuple[str, str | None], float]]:
+    """Return what reads the counters of a test, by name and tier."""
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader])
+    monkeypatch.setattr(metrics, "get_meter_provider", lambda: provider)
+
+    def read() -> dict[tuple[str, str | None], float]:
+        data = reader.get_metrics_data()
+        points = [
+            (metric.name, point)
+            for resource in (data.resource_metrics if data else ())
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+            for point in metric.data.data_points
+        ]
+        return {
+            (name, dict(point.attributes).get("ctxpack.cache.tier")): point.value
+            for name, point in points
+        }
+
+    return read
+
+
+def test_cache_is_counted(counted: Callable[[], dict[tuple[str, str | None], float]]) -> None:
+    """Counters go up by what each call's report says, with or without a recording span."""
+    pipeline = Pipeline.from_recipe("balanced", scorer="ctxpack-swift")
+    reports = [pipeline.compress(QUERY, PASSAGES).report["cache"] for _ in range(3)]
+    found = counted()
+    tiers = [report["tiers"]["scores"] for report in reports if report]
+    for name in ("hits", "misses", "damaged", "bytes_read", "bytes_written", "saved_ms"):
+        expected = sum(tier[name] for tier in tiers)  # type: ignore[literal-required]
+        assert found[f"ctxpack.cache.{name}", "scores"] == pytest.approx(expected)
+    assert found["ctxpack.cache.hits", "scores"] == 2 * len(PASSAGES) - 2  # one is a copy
+    assert found["ctxpack.cache.errors", None] == 0
+
+
+def test_calls_without_a_cache_are_not_counted(
+    pipeline: Pipeline, counted: Callable[[], dict[tuple[str, str | None], float]]
+) -> None:
+    """A counter that never moves is not there."""
+    pipeline.compress(QUERY, PASSAGES)
+    assert counted() == {}
+
+
+def test_span_has_the_cache(spans: InMemorySpanExporter) -> None:
+    """Hits and misses of a call stand beside its other counts, zeros of the rest left out."""
+    Pipeline.from_recipe("balanced", scorer="ctxpack-swift").compress(QUERY, PASSAGES)
+    attributes = only(spans)[1]
+    assert attributes["ctxpack.cache.store"] == "memory"
+    assert attributes["ctxpack.cache.available"] is True
+    assert attributes["ctxpack.cache.encoding.hits"] == 0
+    assert attributes["ctxpack.cache.encoding.misses"] == 2
+    assert attributes["ctxpack.cache.encoding.bytes_written"] > 0
+    assert "ctxpack.cache.encoding.bytes_read" not in attributes
+    assert "ctxpack.cache.errors" not in attributes
