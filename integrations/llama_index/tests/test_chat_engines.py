@@ -64,7 +64,7 @@ def test_a_chat_engine_reads_the_answer(
 @pytest.fixture
 def told(retriever: BaseRetriever, memory: ChatMemoryBuffer) -> ContextChatEngine:
     """Return an engine whose postprocessor knows the history."""
-    postprocessor = CtxPackPostprocessor(budget=30, query_from=with_history, memory=memory)
+    postprocessor = CtxPackPostprocessor(budget=20, query_from=with_history, memory=memory)
     return engine(ContextChatEngine, retriever, memory, postprocessor)
 
 
@@ -72,7 +72,7 @@ def test_the_history_makes_the_query(
     told: ContextChatEngine, retriever: BaseRetriever, memory: ChatMemoryBuffer
 ) -> None:
     """A follow-up that names nothing finds its answer by what was said before."""
-    plain = engine(ContextChatEngine, retriever, memory, CtxPackPostprocessor(budget=30))
+    plain = engine(ContextChatEngine, retriever, memory, CtxPackPostprocessor(budget=20))
     assert "was opened in 1932." in str(told.chat("When was that opened?", list(CHAT)))
     assert "was opened in 1932." not in str(plain.chat("When was that opened?", list(CHAT)))
 
