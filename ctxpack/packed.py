@@ -10,6 +10,7 @@ from typing import Literal, TypedDict
 from ctxpack.budget import Fitted
 from ctxpack.cache.recording import CacheReport, CacheUse
 from ctxpack.render import Piece
+from ctxpack.scoring.sufficiency import sufficiency
 from ctxpack.selection import KEPT, Drop, FloatArray, Passage, Selection, SpanKind, unsplit
 from ctxpack.stages.base import Call
 from ctxpack.workers import asked_at
@@ -146,6 +147,9 @@ class PackedContext:
             Empty when a `Layout` joined the text.
         passages: those of which something was kept, in output order.
         report: counts, times and reasons. Not compared: times differ between equal results.
+        sufficiency: how likely it is, in [0, 1], that the passages that came in hold an answer at
+            all, so that a caller can abstain; None when the scorer cannot tell, nothing was scored
+            or the deadline left passages unscored. See `ctxpack.scoring.sufficiency`.
     """
 
     text: str
@@ -156,6 +160,7 @@ class PackedContext:
     pieces: tuple[Piece, ...]
     passages: tuple[PackedPassage, ...]
     report: Report = field(compare=False)
+    sufficiency: float | None = None
 
     @property
     def kept_ratio(self) -> float:
@@ -204,6 +209,7 @@ def packed(fitted: Fitted, call: Call, run: Run) -> PackedContext:
         if unmarked_count < token_count:
             rendered, token_count = unmarked, unmarked_count
             call.notes.append("gap_marks_off")
+    scores = None if "deadline" in call.notes else selection.passage_scores
     return PackedContext(
         text=rendered.text,
         token_count=token_count,
@@ -213,6 +219,7 @@ def packed(fitted: Fitted, call: Call, run: Run) -> PackedContext:
         pieces=rendered.pieces,
         passages=_packed_passages(selection, rendered.bodies),
         report=_report(selection, call, run, (token_count, input_token_count)),
+        sufficiency=sufficiency(call.scorer, scores),
     )
 
 

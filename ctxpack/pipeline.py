@@ -22,6 +22,7 @@ from ctxpack.render import Layout, Renderer
 from ctxpack.scoring.base import Scorer
 from ctxpack.scoring.cached import CachedScorer, Filled
 from ctxpack.scoring.caching import Caching
+from ctxpack.scoring.language_gate import choose
 from ctxpack.selection import Passage, Selection, SplitPassage, unsplit
 from ctxpack.sentences import split
 from ctxpack.stages.base import Call
@@ -247,13 +248,16 @@ class Pipeline:
     def _call(self, asked: Inputs, layout: Layout | None, run: Run) -> Call:
         recipe = self._recipe
         passthrough, deadline = recipe.on_error == "passthrough", recipe.deadline_ms
+        texts = [passage.text for passage in asked.passages]
+        scorer, note = choose(self._caching.scorer, asked.query, texts, language=recipe.language)
         return Call(
             counter=self._counter,
             renderer=Renderer(recipe.render, asked.passages, layout),
-            scorer=self._caching.scorer,
+            scorer=scorer,
             budget=recipe.budget if asked.budget is None else asked.budget,
             pin_overflow="degrade" if passthrough else recipe.pin_overflow,
             expires_at=None if deadline is None else run.started + deadline / 1000,
+            notes=[] if note is None else [note],
         )
 
     def _run(self, selection: Selection, call: Call, run: Run) -> Selection:

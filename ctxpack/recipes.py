@@ -45,7 +45,10 @@ class Recipe(BaseModel):
         name: shown in reports and errors.
         description: when to choose this recipe.
         scorer: what scores passages and spans.
-        language: of the passages for the splitter, an ISO 639 code or ``auto``.
+        language: of query and passages, an ISO 639-1 code, or ``auto``: the splitter goes by the
+            script of each passage, and a scorer that knows English alone scores what reads as
+            English. Calls that the scorer does not know the language of are scored by ``lexical``,
+            and their reports say so.
         token_counter: see `ctxpack.tokens.counter_from`.
         budget: in tokens, for calls that do not give one; None for no limit.
         on_error: ``raise`` an error of a stage or scorer, or ``passthrough``: return the best

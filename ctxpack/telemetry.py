@@ -177,6 +177,8 @@ def _counts(packed: PackedContext) -> dict[str, Any]:
         "ctxpack.spans.dropped": report["spans"] - report["spans_kept"],
         "ctxpack.reasons": report["reasons"],
     }
+    if packed.sufficiency is not None:
+        attributes["ctxpack.sufficiency"] = packed.sufficiency
     if report["budget"] is not None:
         attributes["ctxpack.budget"] = report["budget"]
     for why, count in report["dropped"].items():

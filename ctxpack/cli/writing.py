@@ -34,6 +34,7 @@ def _data(query: str, packed: PackedContext) -> dict[str, Any]:
         "token_count": packed.token_count,
         "input_token_count": packed.input_token_count,
         "kept_ratio": packed.kept_ratio,
+        "sufficiency": packed.sufficiency,
         "passages": [
             {
                 "passage_index": kept.passage_index,
@@ -73,6 +74,8 @@ def _markdown(query: str, packed: PackedContext) -> str:
         f" ({packed.kept_ratio:.1%}), {report['passages_kept']} of {report['passages']} passages,"
         f" recipe `{report['recipe']}`, tokens by `{report['token_counter']}`.",
     ]
+    if packed.sufficiency is not None:
+        sections.append(f"{packed.sufficiency:.0%} likely that the passages hold an answer.")
     for kept in packed.passages:
         offsets = ", ".join(f"{start}–{end}" for start, end in kept.spans)
         quoted = "\n".join(f"> {line}".rstrip() for line in kept.text.strip("\n").split("\n"))

@@ -179,14 +179,33 @@ def has_segments(scorer: Scorer) -> TypeGuard[SegmentScorer]:
     return all(hasattr(scorer, half) for half in ("segments", "encode", "score_encoded"))
 
 
+def languages_of(scorer: Scorer) -> frozenset[str] | None:
+    """Return the languages that a scorer knows, as ISO 639-1 codes; None for any.
+
+    That is its attribute ``languages``; a scorer without one takes what comes.
+    """
+    languages: frozenset[str] | None = getattr(scorer, "languages", None)
+    return languages
+
+
 class ConfiguredScorer(BaseModel, ABC):
-    """Base of scorers that a recipe can name: frozen options, nothing loaded on construction."""
+    """Base of scorers that a recipe can name: frozen options, nothing loaded on construction.
+
+    Attributes:
+        name: what a recipe calls the scorer.
+        pointwise: see `Scorer`.
+        operating_points: see `Scorer`. Where another scorer takes a call over, because of its
+            language, it must know the names, too: name no others.
+        languages: ISO 639-1 codes of the languages that it knows, None for any. The lexical scorer
+            gets the calls in others.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     name: ClassVar[str]
     pointwise: ClassVar[bool]
     operating_points: ClassVar[Mapping[str, float]]
+    languages: ClassVar[frozenset[str] | None] = None
 
     @property
     def fingerprint(self) -> bytes:

@@ -23,6 +23,7 @@ from ctxpack.scoring.base import (
     TextSegment,
     from_segments,
     has_segments,
+    languages_of,
 )
 from ctxpack.scoring.turns import Turns
 from ctxpack.selection import SplitPassage
@@ -118,6 +119,11 @@ class BatchingScorer:
     def operating_points(self) -> Mapping[str, float]:
         """Those of the scorer."""
         return self.scorer.operating_points
+
+    @property
+    def languages(self) -> frozenset[str] | None:
+        """Those of the scorer."""
+        return languages_of(self.scorer)
 
     @property
     def name(self) -> str:

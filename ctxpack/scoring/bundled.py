@@ -42,6 +42,7 @@ class Swift(ConfiguredScorer):
 
     name: ClassVar[str] = NAME
     pointwise: ClassVar[bool] = True
+    languages: ClassVar[frozenset[str] | None] = frozenset({"en"})
     operating_points: ClassVar[Mapping[str, float]] = _MANIFEST.operating_points
 
     @property

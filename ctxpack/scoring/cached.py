@@ -31,6 +31,7 @@ from ctxpack.scoring.base import (
     TextSegment,
     from_segments,
     has_segments,
+    languages_of,
 )
 from ctxpack.selection import SplitPassage
 
@@ -108,6 +109,11 @@ class CachedScorer:
     def operating_points(self) -> Mapping[str, float]:
         """Thresholds of the scorer inside."""
         return self._scorer.operating_points
+
+    @property
+    def languages(self) -> frozenset[str] | None:
+        """Those of the scorer inside."""
+        return languages_of(self._scorer)
 
     def score(self, query: str, passages: Sequence[SplitPassage]) -> list[PassageScores]:
         """Return scores for every passage, in the order given."""

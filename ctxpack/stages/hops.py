@@ -21,7 +21,8 @@ class Hops(Stage):
     before, in full: the scorer knows the question and what was found. With a segment cache a
     hop costs no encoding.
 
-    A hop that the deadline cuts short leaves the scores as they were.
+    A hop that the deadline cuts short leaves the scores as they were, and so does a call that went
+    to another scorer because of its language.
 
     Args:
         hops: scorings in all, the first included, 2 to 4; default 2.
@@ -48,6 +49,8 @@ class Hops(Stage):
             raise ValueError(f"needs a pointwise scorer, got {getattr(scorer, 'name', scorer)!r}")
 
     def _apply(self, selection: Selection, call: Call) -> Selection:
+        if not call.scorer.pointwise:
+            return selection
         for _ in range(1, self.hops):
             evidence = self._found(selection)
             if not evidence:

@@ -115,16 +115,19 @@ class _Memo(dict[str, int]):
         return count
 
 
-class _Vocabulary(NamedTuple):
+class Vocabulary(NamedTuple):
+    """The bundled word pieces: numbers of all by their text, and those that continue a word."""
+
     ids: dict[str, int]
     continuations: frozenset[str]
 
 
 @functools.cache
-def _vocabulary() -> _Vocabulary:
+def vocabulary() -> Vocabulary:
+    """Return the vocabulary of the bundled tokenizer, read once."""
     file = importlib.resources.files("ctxpack").joinpath("models", "tokenizer.json")
     ids = json.loads(file.read_text(encoding="utf-8"))["model"]["vocab"]
-    return _Vocabulary(ids, frozenset(word[2:] for word in ids if word.startswith("##")))
+    return Vocabulary(ids, frozenset(word[2:] for word in ids if word.startswith("##")))
 
 
 def _count_run(run: str) -> int:
@@ -153,14 +156,14 @@ def _count_word(word: str, *, spaced: bool) -> int:
     # This vocabulary has one form of every word. Where each form is a word of its own, rare words
     # are in two, and so are fairly rare ones that are capitalised or not after a space.
     rare = _RARE_WORD if spaced and word.islower() else _RARE_FORM
-    if count == 1 and len(word) > 2 and _vocabulary().ids.get(word.lower(), 0) >= rare:
+    if count == 1 and len(word) > 2 and vocabulary().ids.get(word.lower(), 0) >= rare:
         return 2
     return count
 
 
 def _count_wordpieces(word: str) -> int:
     """Return the longest-match-first word pieces of a lower-case word: ``playing`` -> 1."""
-    ids, continuations = _vocabulary()
+    ids, continuations = vocabulary()
     known: dict[str, int] | frozenset[str] = ids
     count = start = 0
     while start < len(word):
@@ -181,7 +184,7 @@ def _count_marks(marks: str) -> int:
 @functools.lru_cache(maxsize=4096)
 def _tenths(char: str) -> int:
     """Return the tokens of ten characters like `char`, which is not ASCII."""
-    if "\u4e00" <= char <= "\u9fff" and char in _vocabulary().ids:
+    if "\u4e00" <= char <= "\u9fff" and char in vocabulary().ids:
         return _COMMON_HAN_TENTHS
     row = bisect_right(_SCRIPT_TENTHS, ord(char), key=operator.itemgetter(0)) - 1
     return _SCRIPT_TENTHS[row][1]

@@ -1,0 +1,159 @@
+"""How well `PackedContext.sufficiency` tells calls with an answer from calls without one.
+
+Run as ``python -m ctxpack.bench.sufficiency FILE… --recipe balanced``; the record is JSON. Records
+without a gold passage are calls without an answer. Others are asked three times: as they are,
+without their gold passages, and of the passages of another record.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ctxpack.bench import machine
+from ctxpack.pipeline import Pipeline
+from ctxpack.scoring.base import PassageScores, ScoreCall, Scorer
+from ctxpack.selection import Passage, SplitPassage
+from ctxpack.train.records import read
+
+_BINS = 10
+
+Floats = NDArray[np.float64]
+
+
+class Trusted:
+    """A scorer taken for pointwise, so that the figures of one that is not can be seen."""
+
+    pointwise = True
+
+    def __init__(self, scorer: Scorer) -> None:
+        self.scorer = scorer
+
+    @property
+    def operating_points(self) -> Mapping[str, float]:
+        """Those of the scorer."""
+        return self.scorer.operating_points
+
+    def score(self, query: str, passages: Sequence[SplitPassage]) -> list[PassageScores]:
+        """Return the scores of the scorer."""
+        return self.scorer.score(query, passages)
+
+    def score_many(self, calls: Sequence[ScoreCall]) -> list[list[PassageScores]]:
+        """Return `score` of every call, in order."""
+        return self.scorer.score_many(calls)
+
+    def warm_up(self) -> None:
+        """Load what the scorer loads."""
+        self.scorer.warm_up()
+
+    def close(self) -> None:
+        """Release what the scorer holds."""
+        self.scorer.close()
+
+
+def auroc(answerable: Floats, unanswerable: Floats) -> float | None:
+    """Return how often a call with an answer is above one without, ties half; None without both.
+
+    The area under the ROC curve (Hanley and McNeil 1982).
+    """
+    if not (answerable.size and unanswerable.size):
+        return None
+    gaps = answerable[:, None] - unanswerable
+    return round(float((gaps > 0).mean() + (gaps == 0).mean() / 2), 4)
+
+
+def calibration_error(found: Floats, labels: Floats) -> float:
+    """Return the mean gap of probability and share over ten bins of equal mass."""
+    bins = np.array_split(np.argsort(found, kind="stable"), _BINS)
+    gaps = [len(part) * abs(found[part].mean() - labels[part].mean()) for part in bins if len(part)]
+    return round(float(sum(gaps) / len(found)), 4)
+
+
+def measure(files: Sequence[Path], pipeline: Pipeline, *, limit: int) -> dict[str, Any]:
+    """Return the record of a measurement, for JSON.
+
+    Args:
+        files: JSONL, gzip or plain; of a file with split ``dev`` only that.
+        pipeline: what is measured.
+        limit: most records of a file, spread evenly over it.
+    """
+    sets = {path.name.partition(".")[0]: _found(path, pipeline, limit) for path in files}
+    everything = {key: np.concatenate([part[key] for part in sets.values()]) for key in _KINDS}
+    return {
+        "benchmark": "sufficiency",
+        "recipe": pipeline.recipe.to_data(),
+        "commit": machine.commit(),
+        "versions": machine.versions(),
+        "sets": {name: _figures(part) for name, part in (*sets.items(), ("all", everything))},
+    }
+
+
+_KINDS = ("answer", "no answer", "answer taken out", "other passages")
+
+
+def _found(path: Path, pipeline: Pipeline, limit: int) -> dict[str, Floats]:
+    """Return the sufficiency of calls, by kind."""
+    raws = list(read(path))
+    raws = [raw for raw in raws if raw.get("split") == "dev"] or raws
+    raws = raws[:: max(1, len(raws) // limit)][:limit]
+    found: dict[str, list[float]] = {kind: [] for kind in _KINDS}
+    for raw, other in zip(raws, [*raws[1:], *raws[:1]], strict=True):
+        rest = [part for part in raw["passages"] if not part["gold"]]
+        is_answerable = len(rest) < len(raw["passages"])
+        calls = {"answer" if is_answerable else "no answer": raw["passages"]}
+        if is_answerable and rest:
+            calls["answer taken out"] = rest
+        if other["passages"][0]["text"] != raw["passages"][0]["text"]:
+            calls["other passages"] = other["passages"]
+        for kind, passages in calls.items():
+            given = [Passage(part["text"], title=part.get("title") or None) for part in passages]
+            value = pipeline.compress(raw["query"], given).sufficiency
+            found[kind] += [] if value is None else [value]
+    return {kind: np.array(values, dtype=np.float64) for kind, values in found.items()}
+
+
+def _figures(found: dict[str, Floats]) -> dict[str, Any]:
+    yes, *no = found.values()
+    near = np.concatenate(no[:2])
+    labels = np.repeat([1.0, 0.0], [yes.size, near.size])
+    both = np.concatenate([yes, near])
+    return {
+        "n": {kind: values.size for kind, values in found.items()},
+        "median": {kind: _median(values) for kind, values in found.items()},
+        "auroc": {kind: auroc(yes, found[kind]) for kind in _KINDS[1:]},
+        "ece": calibration_error(both, labels) if yes.size and near.size else None,
+        "share_answerable": round(float(labels.mean()), 4) if labels.size else None,
+    }
+
+
+def _median(values: Floats) -> float | None:
+    return round(float(np.median(values)), 4) if values.size else None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure what the command line says, write JSON to standard output, and return 0."""
+    parser = argparse.ArgumentParser(
+        prog="python -m ctxpack.bench.sufficiency", description=__doc__
+    )
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("--recipe", default="balanced")
+    parser.add_argument("--scorer", help="in place of the recipe's")
+    parser.add_argument("--limit", type=int, default=60)
+    given = parser.parse_args(arguments)
+    pipeline = Pipeline.from_recipe(given.recipe, scorer=given.scorer, language="en")
+    if not pipeline.scorer.pointwise:
+        pipeline = Pipeline.from_recipe(pipeline.recipe, scorer=Trusted(pipeline.scorer))
+    json.dump(measure(given.files, pipeline, limit=given.limit), sys.stdout, indent=2)
+    sys.stdout.write("\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
