@@ -116,10 +116,6 @@ class View(NamedTuple):
             yield Text(f"{packed.sufficiency:.0%} likely that these passages hold an answer", "dim")
         if report["notes"]:
             yield Text(f"notes: {'; '.join(report['notes'])}", "yellow")
-        if packed.sufficiency is not None:
-            yield Text(f"{packed.sufficiency:.0%} likely that these passages hold an answer", "dim")
-        if report["notes"]:
-            yield Text(f"notes: {'; '.join(report['notes'])}", "yellow")
         if report["reasons"]:
             yield Text(f"reasons: {', '.join(report['reasons'])}", "yellow")
 
