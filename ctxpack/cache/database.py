@@ -80,6 +80,11 @@ class Database:
         self.breaker = CircuitBreaker()
         self.errors = 0
 
+    def __del__(self) -> None:
+        # A connection is part of a reference cycle (its cache of statements), so that it would stay
+        # open until the next collection, and cross a fork that comes first.
+        self.close()
+
     def run(self, work: Callable[[sqlite3.Connection], T], *, otherwise: T) -> T:
         """Return what `work` gives for the connection, or `otherwise` when it cannot be done.
 

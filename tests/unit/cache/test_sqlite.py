@@ -207,6 +207,12 @@ def test_clear_gives_the_disk_back(open_file: Open, path: Path) -> None:
     assert path.stat().st_size < 50_000
 
 
+def test_a_cache_that_is_dropped_lets_go_of_its_files(path: Path) -> None:
+    """Without `close` nothing stays open either, which a fork would carry into a child."""
+    SQLiteCache(path).put_many({key(1): b"one"})
+    assert [file.name for file in path.parent.iterdir()] == ["cache.db"]
+
+
 def test_pickled_copies_have_every_option(open_file: Open) -> None:
     """A copy has the path, bounds and namespace of its original."""
     cache = open_file(max_bytes=123_456, ttl_s=9.5, namespace="n", timeout_ms=7)
