@@ -32,7 +32,15 @@ class PassageScores(NamedTuple):
     spans: FloatArray
 
 
+EVIDENCE_MARK = "\n\x1e"
+"""Stands in an `extended` query between the question and the evidence."""
+
 ScoreCall = tuple[str, Sequence[SplitPassage]]
+
+
+def extended(query: str, evidence: Sequence[str]) -> str:
+    """Return the query of a second hop: the question and what was found for it so far."""
+    return query + EVIDENCE_MARK + "\n".join(evidence)
 
 
 class TextSegment(NamedTuple):

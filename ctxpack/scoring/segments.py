@@ -16,7 +16,7 @@ from zlib import crc32
 
 import numpy as np
 
-from ctxpack.scoring.base import TextSegment
+from ctxpack.scoring.base import EVIDENCE_MARK, TextSegment
 from ctxpack.selection import BoolArray, IntArray, SplitPassage
 
 if TYPE_CHECKING:
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 WINDOW = 256
 """Most tokens in a segment; the base encoder was trained on no more."""
 QUERY_WINDOW = 64
-"""Most tokens of a query that are read."""
+"""Most tokens of a question that are read."""
+EVIDENCE_WINDOW = 96
+"""Most tokens that are read of the evidence found for a question."""
 TITLE_WINDOW = 32
 """Most tokens of a title that are read."""
 OVERLAP = 0.25
@@ -49,6 +51,31 @@ class Tokens:
     ids: IntArray
     words: IntArray
     starts: IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What the model reads of a query: ``[CLS] question [SEP]``, or also ``evidence [SEP]``.
+
+    Args:
+        ids: (n_tokens,) int64, with special tokens.
+        words: (n_tokens,) int64, word keys as in `Tokens`.
+        told: (n_tokens,) int64, 1 for the tokens of evidence, else 0.
+    """
+
+    ids: IntArray
+    words: IntArray
+    told: IntArray
+
+    def with_evidence(self, ids: IntArray, words: IntArray) -> Query:
+        """Return the query with found evidence behind it, cut to `EVIDENCE_WINDOW`."""
+        body = slice(0, EVIDENCE_WINDOW - 1)
+        n_told = len(ids[body]) + 1
+        return Query(
+            np.concatenate((self.ids, ids[body], self.ids[-1:])),
+            np.concatenate((self.words, words[body], [0])),
+            np.concatenate((self.told, np.ones(n_told, np.int64))),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +112,18 @@ class WordPieces:
         starts = [start for start, _ in encoding.offsets]
         return Tokens(_ints(encoding.ids), _ints(_word_keys(encoding.tokens)), _ints(starts))
 
-    def query(self, text: str) -> Tokens:
-        """Return the word pieces of a query as the encoder reads it, cut to `QUERY_WINDOW`."""
-        tokens = self.tokens(text)
+    def query(self, text: str) -> Query:
+        """Return what the model reads of a query, which may be an `extended` one."""
+        question, _, evidence = text.partition(EVIDENCE_MARK)
+        tokens = self.tokens(question)
         body = slice(0, QUERY_WINDOW - 2)
-        return Tokens(
+        query = Query(
             np.concatenate(([self.cls], tokens.ids[body], [self.sep])),
             np.concatenate(([0], tokens.words[body], [0])),
-            np.concatenate(([0], tokens.starts[body], [len(text)])),
+            np.zeros(len(tokens.ids[body]) + 2, np.int64),
         )
+        found = self.tokens(evidence)
+        return query.with_evidence(found.ids, found.words) if len(found.ids) else query
 
     def segments(self, passage: SplitPassage) -> list[Segment]:
         """Return the segments of a passage; together they hold every span that has a token."""
