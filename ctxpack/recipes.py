@@ -46,9 +46,9 @@ class Recipe(BaseModel):
         description: when to choose this recipe.
         scorer: what scores passages and spans.
         language: of query and passages, an ISO 639-1 code, or ``auto``: the splitter goes by the
-            script of each passage, and a scorer that knows English alone scores what reads as
-            English. Calls that the scorer does not know the language of are scored by ``lexical``,
-            and their reports say so.
+            script of each passage, and a scorer that knows English alone scores calls that read as
+            English. Other calls are scored by ``lexical``, and their reports say so. With ``mixed``
+            English passages of an English query keep their scorer beside others.
         token_counter: see `ctxpack.tokens.counter_from`.
         budget: in tokens, for calls that do not give one; None for no limit.
         on_error: ``raise`` an error of a stage or scorer, or ``passthrough``: return the best
@@ -82,7 +82,8 @@ class Recipe(BaseModel):
     @field_validator("language")
     @classmethod
     def _check_language(cls, language: str) -> str:
-        split("", language=language)
+        if language != "mixed":
+            split("", language=language)
         return language
 
     @model_validator(mode="after")

@@ -2,7 +2,8 @@
 
 Run as ``python -m ctxpack.bench.languages FILE…``; the record is JSON. Where the ids of records in
 several languages end in the same number, as in XQuAD, English queries are also asked of passages in
-every other language, and the reverse.
+every other language, the reverse, and English queries of passages in both languages, with the
+evidence in one of them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from ctxpack.bench import machine
 from ctxpack.cache.opening import open_cache
 from ctxpack.scoring.base import Scorer
 from ctxpack.scoring.cached import CachedScorer
-from ctxpack.scoring.language_gate import is_english
+from ctxpack.scoring.language_gate import is_english, reads_as_english
+from ctxpack.scoring.mixed import Mixed
 from ctxpack.train.metrics import average_precision
 from ctxpack.train.records import Record, parse, read
 
@@ -41,6 +43,8 @@ def measure(
         scorers: names; without any, only the gate is measured.
     """
     made = {name: _remembering(registry.scorer(name)()) for name in scorers}
+    if len(made) > 1:
+        made["mixed"] = Mixed(*made.values(), knows=reads_as_english)
     groups = {
         key: sorted(raws, key=lambda raw: zlib.crc32(_number(raw).encode()))[:limit]
         for key, raws in _by_language(files).items()
@@ -81,8 +85,21 @@ def _crossed(
         if language != "en" and pairs:
             asked = [{**raw, "query": other["query"]} for raw, other in pairs]
             yield f"{dataset}: en query, {language} passages", asked
+            both = [_both(raw, other, asked=other["query"]) for raw, other in pairs]
+            yield f"{dataset}: en query, passages in both, evidence in {language}", both
             asked = [{**other, "query": raw["query"]} for raw, other in pairs]
             yield f"{dataset}: {language} query, en passages", asked
+            both = [_both(other, raw, asked=other["query"]) for raw, other in pairs]
+            yield f"{dataset}: en query, passages in both with {language}, evidence in en", both
+
+
+def _both(raw: dict[str, Any], other: dict[str, Any], *, asked: str) -> dict[str, Any]:
+    """Return `raw` with another query, and half of its passages without evidence from `other`."""
+    gold = [part for part in raw["passages"] if part["gold"]]
+    rest = [part for part in raw["passages"] if not part["gold"]]
+    half = len(rest) // 2
+    others = [part for part in other["passages"] if not part["gold"]]
+    return {**raw, "query": asked, "passages": [*gold, *rest[:half], *others[half:]]}
 
 
 def _number(raw: dict[str, Any]) -> str:

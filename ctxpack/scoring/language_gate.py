@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from ctxpack.scoring.base import Scorer, languages_of
 from ctxpack.scoring.lexical import Lexical
+from ctxpack.scoring.mixed import Mixed
 from ctxpack.tokens.approximate import vocabulary
 
 FALLBACK = Lexical()
@@ -26,6 +27,7 @@ Measured by ``python -m ctxpack.bench.languages``; docs/decisions.md has the tab
 
 _SAMPLE_PASSAGES = 16
 _SAMPLE_CHARACTERS = 1600
+_PASSAGE_CHARACTERS = 400
 _WORD = re.compile(r"[^\W\d_]+")
 _FUNCTION_WORDS = """
 a about after all also an and are as at be because been before but by can could did do does for from
@@ -51,22 +53,37 @@ def choose(scorer: Scorer, query: str, texts: Sequence[str], *, language: str) -
         scorer: the recipe's.
         query: of the call.
         texts: of its passages.
-        language: an ISO 639-1 code decides alone; under ``auto`` only English is told from the
-            rest, so a scorer that knows another language, too, gets every call.
+        language: an ISO 639-1 code decides alone. Under ``auto`` and ``mixed`` only English is
+            told from the rest, so a scorer that knows another language, too, gets every call. Under
+            ``mixed``, passages that are not English do not take the others along.
     """
     known = languages_of(scorer)
     if known is None:
         return Chosen(scorer)
     code = language.partition("-")[0].lower()
-    if code != "auto":
+    if code not in ("auto", "mixed"):
         name = getattr(scorer, "name", type(scorer).__qualname__)
-        why = None if code in known else f"{name} does not know {code!r}"
-    else:
-        sent = known == {"en"} and not (is_english([query]) and is_english(texts))
-        why = "query or passages are not English" if sent else None
-    if why is None:
+        return Chosen(scorer) if code in known else _fallback(f"{name} does not know {code!r}")
+    if known != {"en"}:
         return Chosen(scorer)
-    return Chosen(FALLBACK, f"scorer: {FALLBACK.name}, because {why}")
+    if code == "mixed" and is_english([query]):
+        n_english = sum(map(reads_as_english, texts))
+        if 0 < n_english < len(texts):
+            others = f"{len(texts) - n_english} of {len(texts)} passages"
+            mixed = Mixed(scorer, FALLBACK, knows=reads_as_english)
+            return Chosen(mixed, f"scorer: {FALLBACK.name} for {others}, which are not English")
+    if is_english([query]) and is_english(texts):
+        return Chosen(scorer)
+    return _fallback("query or passages are not English")
+
+
+def _fallback(reason: str) -> Chosen:
+    return Chosen(FALLBACK, f"scorer: {FALLBACK.name}, because {reason}")
+
+
+def reads_as_english(text: str) -> bool:
+    """Return `is_english` of one passage of many, by less of it."""
+    return is_english([text[:_PASSAGE_CHARACTERS]])
 
 
 def is_english(texts: Sequence[str]) -> bool:

@@ -34,5 +34,7 @@ def test_every_language_is_judged_alone_and_with_english(
         "walls: en": 0.0,
         "walls: de": 1.0,
         "walls: en query, de passages": 1.0,
+        "walls: en query, passages in both, evidence in de": 1.0,
         "walls: de query, en passages": 1.0,
+        "walls: en query, passages in both with de, evidence in en": 0.0,
     }
