@@ -102,7 +102,7 @@ class Database:
                 self.errors += 1
                 in_use().errors += 1
                 if self.breaker.failed():
-                    _log.warning("%s: left alone for a while: %s", self._path, error)
+                    _log.warning("cache: %s is left alone for a while: %s", self._path, error)
                 return otherwise
             self.breaker.succeeded()
             return result
@@ -155,7 +155,7 @@ class Database:
             self._path, self._busy_s, isolation_level=None, check_same_thread=False
         )
         try:
-            _prepare(connection)
+            _prepare(connection, self._path)
         except BaseException:
             connection.close()
             raise
@@ -165,7 +165,7 @@ class Database:
     def _remove(self, reason: str, *, aside: bool) -> None:
         if self._file != _identity(self._path):
             return  # another process has made it anew
-        _log.warning("%s: %s: made anew", self._path, reason)
+        _log.warning("cache: %s is %s: made anew", self._path, reason)
         for suffix in (*_BESIDE, ""):
             with suppress(FileNotFoundError):
                 if aside:
@@ -185,13 +185,13 @@ def _make_file(path: str) -> None:
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     if not os.path.isfile(path):
-        raise CacheError("cache: the path is not that of a file")
+        raise CacheError(f"cache: {path} is not a file")
     for suffix in ("", *_BESIDE):
         with suppress(FileNotFoundError):
             os.chmod(path + suffix, 0o600)
 
 
-def _prepare(connection: sqlite3.Connection) -> None:
+def _prepare(connection: sqlite3.Connection, path: str) -> None:
     """Check the schema, or make it in an empty file, and set the connection up."""
     if _is_empty(connection):
         with connection:
@@ -200,7 +200,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
                 for statement in _SCHEMA:
                     connection.execute(statement)
     if _number(connection, "PRAGMA application_id") != _APPLICATION:
-        raise CacheError("cache: the file is the database of another program")
+        raise CacheError(f"cache: {path} is the database of another program")
     version = _number(connection, "PRAGMA user_version")
     if version != VERSION:
         raise _OtherVersionError(f"of schema version {version}, not {VERSION}")

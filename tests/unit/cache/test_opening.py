@@ -23,14 +23,14 @@ from ctxpack.errors import CacheError, MissingExtraError
         ("Memory:?max_bytes=2GB", "MemoryCache(2000000000)"),
         ("sqlite:////var/a.db?max_bytes=2GB&ttl_s=60", "SQLiteCache('/var/a.db')"),
         ("sqlite:////var/a%20b%3F.db", "SQLiteCache('/var/a b?.db')"),
-        ("sqlite:///~/a.db", "SQLiteCache('/home/me/a.db')"),
+        ("sqlite:///~/a.db", "SQLiteCache('/me/a.db')"),
         ("sqlite:///b/a.db?timeout_ms=50", "SQLiteCache('/here/b/a.db')"),
     ],
 )
 def test_urls_name_caches(url: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each URL gives the cache that it names, and touches nothing."""
     monkeypatch.setattr("os.getcwd", lambda: "/here")
-    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("HOME", "/me")
     assert repr(open_cache(url)) == shown
 
 
