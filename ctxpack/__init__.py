@@ -6,7 +6,8 @@ import typing
 from ctxpack import errors
 
 if typing.TYPE_CHECKING:
-    from ctxpack.packed import Evidence, PackedContext, PackedPassage
+    from ctxpack.evidence import Evidence, PackedPassage
+    from ctxpack.packed import PackedContext
     from ctxpack.pipeline import Pipeline
     from ctxpack.render import Layout
     from ctxpack.scoring.base import Scorer
@@ -31,10 +32,10 @@ __all__ = [
 __version__ = "0.1.0"
 
 _MODULES = {
-    "Evidence": "ctxpack.packed",
+    "Evidence": "ctxpack.evidence",
     "Layout": "ctxpack.render",
     "PackedContext": "ctxpack.packed",
-    "PackedPassage": "ctxpack.packed",
+    "PackedPassage": "ctxpack.evidence",
     "Passage": "ctxpack.selection",
     "Pipeline": "ctxpack.pipeline",
     "Scorer": "ctxpack.scoring.base",

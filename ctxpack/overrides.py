@@ -48,8 +48,15 @@ class Objects(NamedTuple):
     cache_secret: str | bytes | None = None
 
 
-def overridden(loaded: Recipe, overrides: Mapping[str, Any]) -> tuple[Recipe, Objects]:
+def overridden(
+    loaded: Recipe, overrides: Mapping[str, Any], objects: Objects
+) -> tuple[Recipe, Objects]:
     """Return the recipe with `Overrides`, and those of them that a pipeline holds beside it.
+
+    Args:
+        loaded: the recipe.
+        overrides: a value that is None overrides nothing.
+        objects: held so far; an override takes the place of its object too.
 
     Raises:
         RecipeError: an override is not known or breaks a rule.
@@ -59,7 +66,9 @@ def overridden(loaded: Recipe, overrides: Mapping[str, Any]) -> tuple[Recipe, Ob
             known = sorted(Overrides.__annotations__)
             raise RecipeError(f"{loaded.name}: {registry.unknown('override', name, known)}")
     data = {name: value for name, value in overrides.items() if value is not None}
-    objects = Objects(cache_secret=data.pop("cache_secret", None))
+    objects = objects._replace(**{name: None for name in Objects._fields if name in data})
+    if "cache_secret" in data:
+        objects = objects._replace(cache_secret=data.pop("cache_secret"))
     if not isinstance(data.get("scorer", ""), str | Mapping | ConfiguredScorer):
         objects = objects._replace(scorer=_as_scorer(data.pop("scorer"), loaded.name))
     if not isinstance(data.get("token_counter", ""), str):

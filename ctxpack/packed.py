@@ -5,69 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypedDict
+from itertools import groupby
+from typing import Any, Literal, TypedDict
 
 from ctxpack.budget import Fitted
 from ctxpack.cache.recording import CacheReport, CacheUse
+from ctxpack.evidence import Evidence, PackedPassage
 from ctxpack.render import Piece
 from ctxpack.scoring.sufficiency import sufficiency
 from ctxpack.selection import KEPT, Drop, FloatArray, Passage, Selection, SpanKind, unsplit
+from ctxpack.slices import Slice, slices_of
 from ctxpack.stages.base import Call
+from ctxpack.tokens import TokenCounter
 from ctxpack.workers import asked_at
 
 Reason = Literal[
     "no_passages", "no_text", "nothing_relevant", "budget_too_small", "deadline", "error"
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """A kept span: ``passage.text[start:end]``.
-
-    Args:
-        passage: the passage, the same object that came in.
-        passage_index: its position in the input.
-        start: first character.
-        end: one past the last character.
-        score: of the span, in [0, 1]; None when nothing scored it.
-        kind: what the span is in the document.
-    """
-
-    passage: Passage
-    passage_index: int
-    start: int
-    end: int
-    score: float | None
-    kind: SpanKind
-
-    @property
-    def text(self) -> str:
-        """The verbatim characters."""
-        return self.passage.text[self.start : self.end]
-
-
-@dataclass(frozen=True, slots=True)
-class PackedPassage:
-    """A passage of which something was kept.
-
-    Args:
-        passage: the passage, the same object that came in.
-        passage_index: its position in the input.
-        text: its body: kept spans and gap marks, without title, id or citation.
-        score: relevance in [0, 1]; None when nothing scored it.
-        spans: offsets of the kept spans; neighbours without a gap between them are one.
-    """
-
-    passage: Passage
-    passage_index: int
-    text: str
-    score: float | None
-    spans: tuple[tuple[int, int], ...]
-
-    @property
-    def retrieval_score(self) -> float | None:
-        """The score that the passage came in with."""
-        return self.passage.score
 
 
 class StageReport(TypedDict):
@@ -168,6 +122,44 @@ class PackedContext:
         if self.input_token_count == 0:
             return 1.0
         return self.token_count / self.input_token_count
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return what was done to each of `passages`, for the metadata of a framework's object.
+
+        A record is JSON-serialisable: ``spans``, ``score`` and ``retrieval_score`` of the
+        `PackedPassage`; under ``dropped`` the characters left out of it, by ``stage: reason``;
+        under ``reasons`` those of the report.
+        """
+        dropped: dict[int, dict[str, int]] = {kept.passage_index: {} for kept in self.passages}
+        for drop in self.dropped:
+            counts = dropped.setdefault(drop.passage_index, {})
+            why = f"{drop.stage}: {drop.reason}"
+            counts[why] = counts.get(why, 0) + drop.end - drop.start
+        return [
+            {
+                "spans": [list(span) for span in kept.spans],
+                "score": kept.score,
+                "retrieval_score": kept.retrieval_score,
+                "dropped": dropped[kept.passage_index],
+                "reasons": list(self.report["reasons"]),
+            }
+            for kept in self.passages
+        ]
+
+    def slices(self, token_counter: TokenCounter, *, most: int) -> list[list[Slice]]:
+        """Return for each of `passages` the ``[start, end)`` offsets of parts of what was kept.
+
+        A part is one slice. It never ends inside a span, nor right behind a heading, a table header
+        or the line that leads a list in. A heading starts a part once the last one is half full.
+
+        Args:
+            token_counter: counts the tokens of a part.
+            most: tokens of a part; what may not be parted and has more stands alone.
+        """
+        return [
+            slices_of(list(spans), token_counter, most)
+            for _, spans in groupby(self.evidence, key=lambda evidence: evidence.passage_index)
+        ]
 
 
 @dataclass(slots=True)

@@ -34,6 +34,7 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 Step = Callable[[Selection, Call], Selection]
+RecipeSource = str | Path | Mapping[str, Any] | Recipe
 
 
 class Pipeline:
@@ -72,19 +73,41 @@ class Pipeline:
 
     @classmethod
     def from_recipe(
-        cls, recipe: str | Path | Mapping[str, Any] | Recipe, **overrides: Unpack[Overrides]
+        cls, recipe: RecipeSource | Pipeline, **overrides: Unpack[Overrides]
     ) -> Pipeline:
         """Return a pipeline.
 
         Args:
-            recipe: the name of a shipped recipe, the path of a YAML file, its data, or a `Recipe`.
+            recipe: the name of a shipped recipe, the path of a YAML file, its data, a `Recipe`, or
+                a pipeline, which is returned itself when nothing takes the place of its own.
             overrides: values that take the place of the recipe's own.
 
         Raises:
             RecipeError: the recipe or an override breaks a rule.
         """
-        loaded, objects = overridden(recipes.load(recipe), overrides)
+        if not isinstance(recipe, Pipeline):
+            loaded, objects = overridden(recipes.load(recipe), overrides, Objects())
+        elif all(value is None for value in overrides.values()):
+            return recipe
+        else:
+            loaded, objects = overridden(recipe.recipe, overrides, recipe._objects)
         return cls(loaded, **objects._asdict())
+
+    def to_data(self) -> dict[str, Any]:
+        """Return the JSON-serialisable data of a recipe that `from_recipe` makes this pipeline of.
+
+        Raises:
+            RecipeError: an object that no recipe can name is in the place of its scorer, token
+                counter or cache, or there is a secret.
+        """
+        again = Pipeline.from_recipe(self._recipe.to_data())
+        same = again.scorer == self._scorer and again.token_counter.name == self._counter.name
+        if not same or self._objects.cache is not None or self._objects.cache_secret is not None:
+            raise RecipeError(
+                f"{self._recipe.name}: only what a recipe can name can be written as data, got"
+                f" {self!r}"
+            )
+        return self._recipe.to_data()
 
     @property
     def recipe(self) -> Recipe:
@@ -204,7 +227,7 @@ class Pipeline:
 
     def __repr__(self) -> str:
         given = [repr(self._recipe.to_data())]
-        if self._scorer is not self._recipe.scorer:
+        if self._scorer != self._recipe.scorer:
             given.append(f"scorer={self._scorer!r}")
         if self._counter.name != self._recipe.token_counter:
             given.append(f"token_counter={self._counter!r}")

@@ -359,6 +359,37 @@ def test_overrides_take_the_place_of_the_recipes_values() -> None:
         Pipeline.from_recipe("balanced", budget=-3)
 
 
+def test_a_pipeline_of_a_pipeline(make: Callable[..., Pipeline]) -> None:
+    """Nothing new gives the same pipeline; an override leaves the rest, objects too, as it is."""
+    pipeline = Pipeline.from_recipe(make().recipe, token_counter=len)
+    assert Pipeline.from_recipe(pipeline, token_counter=None) is pipeline
+    again = Pipeline.from_recipe(pipeline, budget=9)
+    assert (again.recipe.budget, again.scorer) == (9, pipeline.scorer)
+    assert again.token_counter is pipeline.token_counter
+    assert Pipeline.from_recipe(again, token_counter="approximate").token_counter.name == (
+        "approximate"
+    )
+
+
+def test_data_makes_the_pipeline_again() -> None:
+    """What a recipe can name is written as data; an object is refused, not lost."""
+    data = Pipeline.from_recipe("balanced", budget=9).to_data()
+    assert Pipeline.from_recipe(json.loads(json.dumps(data))).to_data() == data
+    for objects in ({"token_counter": len}, {"cache_secret": "0123456789abcdef"}):
+        with pytest.raises(RecipeError, match="only what a recipe can name"):
+            Pipeline.from_recipe("balanced", **objects).to_data()
+
+
+def test_records_are_data(make: Callable[..., Pipeline]) -> None:
+    """For every kept passage there is one, and it counts the characters that are gone."""
+    packed = make().compress("wall", PASSAGES)
+    records = packed.records()
+    assert json.loads(json.dumps(records)) == records
+    assert [record["spans"] for record in records] == [[[0, 17]], [[21, 37]]]
+    assert records[1]["dropped"] == {"prune: below_threshold": 21}
+    assert records[0]["retrieval_score"] == 0.5
+
+
 def test_repr_is_what_you_would_type() -> None:
     """Evaluating the repr gives an equal pipeline."""
     pipeline = Pipeline.from_recipe("faithful", budget=9)

@@ -41,11 +41,8 @@ class CtxPackCitedContext(PackRunnable[CitedContext]):
     def model_post_init(self, context: Any, /) -> None:
         """Turn citation marks on."""
         super().model_post_init(context)
-        plain = self._pipeline
-        render = {**plain.recipe.to_data().get("render", {}), "citations": True}
-        self._pipeline = Pipeline.from_recipe(
-            plain.recipe, scorer=plain.scorer, token_counter=plain.token_counter, render=render
-        )
+        render = {**self._pipeline.recipe.to_data().get("render", {}), "citations": True}
+        self._pipeline = Pipeline.from_recipe(self._pipeline, render=render)
 
     def _output(self, packed: PackedContext, documents: Sequence[Document]) -> CitedContext:
         marks = (

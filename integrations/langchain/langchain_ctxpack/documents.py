@@ -9,7 +9,7 @@ from typing import Any
 from langchain_core.documents import Document
 from langchain_core.prompts import BasePromptTemplate, format_document
 
-from ctxpack import PackedContext, PackedPassage, Passage
+from ctxpack import PackedContext, Passage
 
 KEY = "ctxpack"
 """The one metadata key that ctxpack adds for itself."""
@@ -55,16 +55,11 @@ def documents_of(packed: PackedContext, documents: Sequence[Document]) -> list[D
 
     Text is cut to what is kept; id and metadata are as they were, with `SCORE_KEY` and `KEY` added.
     """
-    dropped: dict[int, dict[str, int]] = {}
-    for drop in packed.dropped:
-        counts = dropped.setdefault(drop.passage_index, {})
-        why = f"{drop.stage}: {drop.reason}"
-        counts[why] = counts.get(why, 0) + drop.end - drop.start
-    reasons = packed.report["reasons"]
     result = []
-    for kept in packed.passages:
-        record = {"dropped": dropped.get(kept.passage_index, {}), "reasons": list(reasons)}
-        added = _added(kept, record)
+    for kept, record in zip(packed.passages, packed.records(), strict=True):
+        if KEY in kept.passage.metadata:
+            record["earlier"] = kept.passage.metadata[KEY]
+        added = {KEY: record} if kept.score is None else {KEY: record, SCORE_KEY: kept.score}
         result.append(with_text(documents[kept.passage_index], kept.text, added))
     return result
 
@@ -73,19 +68,6 @@ def with_text(document: Document, text: str, added: Mapping[str, Any] | None = N
     """Return a copy of a document with another text and metadata added."""
     metadata = {**document.metadata, **({} if added is None else added)}
     return Document(id=document.id, page_content=text, metadata=metadata)
-
-
-def _added(kept: PackedPassage, record: dict[str, Any]) -> dict[str, Any]:
-    """Return the metadata to add to a document, `record` and what its passage says in it."""
-    record = {
-        "spans": [list(span) for span in kept.spans],
-        "score": kept.score,
-        "retrieval_score": kept.retrieval_score,
-        **record,
-    }
-    if KEY in kept.passage.metadata:
-        record["earlier"] = kept.passage.metadata[KEY]
-    return {KEY: record} if kept.score is None else {KEY: record, SCORE_KEY: kept.score}
 
 
 def _text(value: object) -> str | None:

@@ -15,15 +15,7 @@ from langchain_ctxpack.documents import KEY, SCORE_KEY
 
 
 def _recipe_data(recipe: Any) -> dict[str, Any]:
-    pipeline = pipeline_of(recipe)
-    data = pipeline.recipe.to_data()
-    again = Pipeline.from_recipe(data)
-    if pipeline.scorer != again.scorer or pipeline.token_counter.name != again.token_counter.name:
-        raise ValueError(
-            "`recipe`: its scorer or token counter is an object; only one that a recipe can name"
-            f" can be written as data, got {pipeline.scorer!r} and {pipeline.token_counter!r}"
-        )
-    return data
+    return Pipeline.from_recipe(recipe).to_data()
 
 
 def _counter_data(token_counter: Any) -> str | None:
@@ -58,18 +50,14 @@ DocumentPrompt = Annotated[
 
 
 def pipeline_of(recipe: str | Path | dict[str, Any] | Pipeline, counter: Any = None) -> Pipeline:
-    """Return the pipeline that the settings describe; a `Pipeline` without a new counter is it.
+    """Return the pipeline that the settings describe.
 
     Raises:
         RecipeError: the recipe or the counter breaks a rule.
     """
     if isinstance(counter, BaseLanguageModel):
         counter = ChatModelCounter(counter)
-    if not isinstance(recipe, Pipeline):
-        return Pipeline.from_recipe(recipe, token_counter=counter)
-    if counter is None:
-        return recipe
-    return Pipeline.from_recipe(recipe.recipe, scorer=recipe.scorer, token_counter=counter)
+    return Pipeline.from_recipe(recipe, token_counter=counter)
 
 
 def prompt_of(prompt: str | BasePromptTemplate[str]) -> BasePromptTemplate[str]:

@@ -27,7 +27,6 @@ from llama_index.postprocessor.ctxpack.settings import (
     RecipeSource,
     WholePickle,
     not_data,
-    pipeline_of,
 )
 
 from ctxpack import Pipeline, errors
@@ -86,7 +85,7 @@ class CtxPackPostprocessor(WholePickle, BaseNodePostprocessor):
         super().model_post_init(context)
         if self.memory is not None and self.query_from is None:
             raise ValueError("`memory` is read by `query_from` only, which is None")
-        self._pipeline = pipeline_of(self.recipe, self.token_counter)
+        self._pipeline = Pipeline.from_recipe(self.recipe, token_counter=self.token_counter)
 
     @classmethod
     def class_name(cls) -> str:

@@ -14,7 +14,6 @@ from llama_index.core.schema import BaseNode, Document, TextNode
 from llama_index.core.utils import get_tqdm_iterable
 from llama_index.postprocessor.ctxpack.nodes import text_of
 from llama_index.postprocessor.ctxpack.settings import Counter, WholePickle, not_data
-from llama_index.postprocessor.ctxpack.slices import Slice, slices_of
 
 from ctxpack import Pipeline
 
@@ -78,7 +77,7 @@ class CtxPackNodeParser(WholePickle, MetadataAwareTextSplitter):
         work = partial(self.get_nodes_from_documents, documents, show_progress, **kwargs)
         return await self._pipeline.run_in_pool(work)
 
-    def _slices(self, text: str, metadata_str: str) -> list[Slice]:
+    def _slices(self, text: str, metadata_str: str) -> list[tuple[int, int]]:
         counter = self._pipeline.token_counter
         # A blank line stands between metadata and text.
         room = self.chunk_size - counter.count(metadata_str + "\n\n" if metadata_str else "")
@@ -87,7 +86,8 @@ class CtxPackNodeParser(WholePickle, MetadataAwareTextSplitter):
                 f"`chunk_size` is {self.chunk_size} and the metadata alone has as many tokens or"
                 f" more: {metadata_str[:80]!r}"
             )
-        return slices_of(self._pipeline.compress(_NO_QUERY, [text]).evidence, counter, room)
+        slices = self._pipeline.compress(_NO_QUERY, [text]).slices(counter, most=room)
+        return slices[0] if slices else []
 
     def _parse_nodes(
         self, nodes: Sequence[BaseNode], show_progress: bool = False, **kwargs: Any

@@ -98,21 +98,9 @@ def nodes_of(packed: PackedContext, nodes: Sequence[NodeWithScore]) -> list[Node
     Text is cut to what is kept, and the record of it stands below `KEY` in the metadata. The score
     is the relevance; without one it is as it was.
     """
-    dropped: dict[int, dict[str, int]] = {}
-    for drop in packed.dropped:
-        counts = dropped.setdefault(drop.passage_index, {})
-        why = f"{drop.stage}: {drop.reason}"
-        counts[why] = counts.get(why, 0) + drop.end - drop.start
     result = []
-    for kept in packed.passages:
+    for kept, record in zip(packed.passages, packed.records(), strict=True):
         node, score = nodes[kept.passage_index].node, nodes[kept.passage_index].score
-        record = {
-            "spans": [list(span) for span in kept.spans],
-            "score": kept.score,
-            "retrieval_score": kept.retrieval_score,
-            "dropped": dropped.get(kept.passage_index, {}),
-            "reasons": list(packed.report["reasons"]),
-        }
         if KEY in node.metadata:
             record["earlier"] = node.metadata[KEY]
         copy = with_text(node, kept.text, record)

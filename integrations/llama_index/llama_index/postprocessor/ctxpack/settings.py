@@ -13,15 +13,7 @@ from ctxpack import Pipeline
 
 
 def _recipe_data(recipe: Any) -> dict[str, Any]:
-    pipeline = pipeline_of(recipe)
-    data = pipeline.recipe.to_data()
-    again = Pipeline.from_recipe(data)
-    if pipeline.scorer != again.scorer or pipeline.token_counter.name != again.token_counter.name:
-        raise ValueError(
-            "`recipe`: only a scorer and a token counter that a recipe can name can be written as"
-            f" data, got {pipeline.scorer!r} and {pipeline.token_counter!r}"
-        )
-    return data
+    return Pipeline.from_recipe(recipe).to_data()
 
 
 def _counter_data(token_counter: Any) -> str | None:
@@ -45,19 +37,6 @@ RecipeSource = Annotated[str | Path | dict[str, Any] | Pipeline, PlainSerializer
 
 Counter = Annotated[Any, PlainSerializer(_counter_data)]
 """What `Pipeline.from_recipe` takes as token counter; a name is data."""
-
-
-def pipeline_of(recipe: str | Path | dict[str, Any] | Pipeline, counter: Any = None) -> Pipeline:
-    """Return the pipeline that the settings describe; a `Pipeline` without a new counter is it.
-
-    Raises:
-        RecipeError: the recipe or the counter breaks a rule.
-    """
-    if not isinstance(recipe, Pipeline):
-        return Pipeline.from_recipe(recipe, token_counter=counter)
-    if counter is None:
-        return recipe
-    return Pipeline.from_recipe(recipe.recipe, scorer=recipe.scorer, token_counter=counter)
 
 
 class WholePickle(BaseComponent):

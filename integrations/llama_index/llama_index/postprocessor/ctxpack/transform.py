@@ -11,7 +11,7 @@ from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
 from llama_index.core.schema import BaseNode, TransformComponent
 from llama_index.postprocessor.ctxpack.links import relinked
 from llama_index.postprocessor.ctxpack.nodes import passage_of, place, with_text
-from llama_index.postprocessor.ctxpack.settings import RecipeSource, WholePickle, pipeline_of
+from llama_index.postprocessor.ctxpack.settings import RecipeSource, WholePickle
 
 from ctxpack import PackedContext, Pipeline
 
@@ -59,7 +59,7 @@ class CtxPackTransform(WholePickle, TransformComponent):
         """Read the settings now, so that a mistake shows before the first call."""
         super().model_post_init(context)
         default = _DEDUPE if self.query is None else "balanced"
-        self._pipeline = pipeline_of(default if self.recipe is None else self.recipe)
+        self._pipeline = Pipeline.from_recipe(default if self.recipe is None else self.recipe)
         steps = [step.name for step in self._pipeline.recipe.steps]
         if self.query is None and "score" in steps:
             raise ValueError(f"`query` must be given for a recipe that scores, got {steps!r}")
