@@ -1,8 +1,8 @@
 """How well `PackedContext.sufficiency` tells calls with an answer from calls without one.
 
 Run as ``python -m ctxpack.bench.sufficiency FILE… --recipe balanced``; the record is JSON. Records
-without a gold passage are calls without an answer. Others are asked three times: as they are,
-without their gold passages, and of the passages of another record.
+without a gold passage are calls without an answer. Others are asked up to four times: as they are,
+without their gold passages, without the first of several, and of the passages of another record.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ctxpack.selection import Passage, SplitPassage
 from ctxpack.train.records import read
 
 _BINS = 10
+_LIMITS = (0.05, 0.1, 0.2, 0.3, 0.5)
 
 Floats = NDArray[np.float64]
 
@@ -95,7 +96,7 @@ def measure(files: Sequence[Path], pipeline: Pipeline, *, limit: int) -> dict[st
     }
 
 
-_KINDS = ("answer", "no answer", "answer taken out", "other passages")
+_KINDS = ("answer", "no answer", "answer taken out", "other passages", "part taken out")
 
 
 def _found(path: Path, pipeline: Pipeline, limit: int) -> dict[str, Floats]:
@@ -110,6 +111,9 @@ def _found(path: Path, pipeline: Pipeline, limit: int) -> dict[str, Floats]:
         calls = {"answer" if is_answerable else "no answer": raw["passages"]}
         if is_answerable and rest:
             calls["answer taken out"] = rest
+        first = next((part for part in raw["passages"] if part["gold"]), None)
+        if len(raw["passages"]) - len(rest) > 1:
+            calls["part taken out"] = [part for part in raw["passages"] if part is not first]
         if other["passages"][0]["text"] != raw["passages"][0]["text"]:
             calls["other passages"] = other["passages"]
         for kind, passages in calls.items():
@@ -127,10 +131,18 @@ def _figures(found: dict[str, Floats]) -> dict[str, Any]:
     return {
         "n": {kind: values.size for kind, values in found.items()},
         "median": {kind: _median(values) for kind, values in found.items()},
+        "below": {
+            f"{limit:g}": {kind: _mean(values < limit) for kind, values in found.items()}
+            for limit in _LIMITS
+        },
         "auroc": {kind: auroc(yes, found[kind]) for kind in _KINDS[1:]},
         "ece": calibration_error(both, labels) if yes.size and near.size else None,
-        "share_answerable": round(float(labels.mean()), 4) if labels.size else None,
+        "share_answerable": _mean(labels),
     }
+
+
+def _mean(values: Floats | NDArray[np.bool_]) -> float | None:
+    return round(float(values.mean()), 4) if values.size else None
 
 
 def _median(values: Floats) -> float | None:

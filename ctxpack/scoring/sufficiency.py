@@ -12,8 +12,8 @@ def sufficiency(scorer: Scorer, passage_scores: FloatArray | None) -> float | No
     None before scoring, and for a scorer that is not pointwise: it compares the passages of a call
     with each other, so that the best of them scores high even where none is good.
 
-    It is as good a probability as the scorer's relevance. Of nothing simple tried did more tell
-    better; docs/decisions.md has the numbers.
+    It is as good a probability as the scorer's relevance, and no better than it at telling half an
+    answer from a whole one: docs/benchmarks.md has numbers.
 
     Args:
         scorer: what gave the scores.

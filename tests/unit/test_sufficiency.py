@@ -69,5 +69,5 @@ def test_measures_records_with_and_without_their_answer(
     path.write_text("\n".join(json.dumps(one) for one in (record, other)))
     assert main([str(path), "--recipe", "lexical"]) == 0
     found = json.loads(capsys.readouterr().out)["sets"]["d"]
-    assert found["n"] == {"answer": 1, "no answer": 1, "answer taken out": 1, "other passages": 2}
+    assert list(found["n"].values()) == [1, 1, 1, 2, 0]
     assert found["auroc"]["answer taken out"] == 1.0
