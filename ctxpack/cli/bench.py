@@ -93,6 +93,48 @@ def event_loop(
 
 
 @app.command()
+def cache(
+    passages: Annotated[int, typer.Option(help="Passages per call.")] = 20,
+    calls: Annotated[int, typer.Option("--calls", "-n", help="Timed calls.")] = 30,
+    data: Annotated[
+        Path | None, typer.Option(help="Take passages of these records, as JSON Lines.")
+    ] = None,
+    redis: Annotated[
+        str | None, typer.Option(help="URL of a server; without it, one is started if installed.")
+    ] = None,
+    output: _Output = None,
+) -> None:
+    """Measure scoring cold, warm from every store, and beside a joint model, on one core."""
+    from ctxpack.bench.cache import Study, measure
+
+    record = measure(Study(passages=passages, calls=calls, data=data, redis=redis))
+    rows = [(name, f"{ms['median']:.1f}", f"{ms['p95']:.1f}") for name, ms in record["ms"].items()]
+    _show(("scoring", "median ms", "p95 ms"), rows)
+    _write(record, output)
+
+
+@app.command()
+def callers(
+    callers: Annotated[int, typer.Option(help="Calls at once.")] = 64,
+    passages: Annotated[int, typer.Option(help="Passages per call.")] = 20,
+    rounds: Annotated[int, typer.Option(help="Rounds of so many calls.")] = 2,
+    output: _Output = None,
+) -> None:
+    """Measure what concurrent calls gain by single flight and by the shared queue."""
+    from ctxpack.bench.callers import Crowd, measure
+
+    record = measure(Crowd(callers=callers, passages=passages, rounds=rounds))
+    rows = [
+        (kind, name, f"{row['calls_per_s']:.1f}", f"{row['call_p95_s']:.2f}")
+        for kind in ("overlapping", "disjoint")
+        for name, row in record[kind].items()
+        if isinstance(row, dict)
+    ]
+    _show(("passages", "calls", "calls a second", "p95 s"), rows)
+    _write(record, output)
+
+
+@app.command()
 def quality(
     files: Annotated[
         list[Path], typer.Argument(metavar="FILES", help="Records as JSON Lines, gzip or plain.")

@@ -65,7 +65,7 @@ class Limits:
     """
 
     workers: int | None = None
-    calls: int = 64
+    calls: int = 16
     timeout_s: float | None = None
     batch: int = 1
     batch_wait_ms: float = 0.0
