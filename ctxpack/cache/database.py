@@ -22,7 +22,7 @@ VERSION = 1
 _APPLICATION = 0x63747870  # "ctxp"
 _SCHEMA = (
     """CREATE TABLE entries (
-        namespace TEXT NOT NULL,
+        namespace BLOB NOT NULL,
         key BLOB NOT NULL,
         size INTEGER NOT NULL,     -- bytes of key and value
         written INTEGER NOT NULL,  -- seconds since 1970, as is `used`
@@ -32,7 +32,7 @@ _SCHEMA = (
     )""",
     "CREATE INDEX by_use ON entries (used)",
     """CREATE TABLE totals (
-        namespace TEXT PRIMARY KEY, entries INTEGER NOT NULL, bytes INTEGER NOT NULL
+        namespace BLOB PRIMARY KEY, entries INTEGER NOT NULL, bytes INTEGER NOT NULL
     ) WITHOUT ROWID""",
     """CREATE TRIGGER added AFTER INSERT ON entries BEGIN
         INSERT INTO totals VALUES (new.namespace, 1, new.size)
@@ -156,6 +156,7 @@ class Database:
         )
         try:
             _prepare(connection, self._path)
+            _keep_private(self._path)
         except BaseException:
             connection.close()
             raise
@@ -179,13 +180,17 @@ class _OtherVersionError(Exception):
 
 
 def _make_file(path: str) -> None:
-    """Make the file if there is none, and let nobody else read it or what lies beside it."""
+    """Make the file if there is none."""
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     # Only when there is none: to close any descriptor of a file drops the process's locks on it.
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     if not os.path.isfile(path):
         raise CacheError(f"cache: {path} is not a file")
+
+
+def _keep_private(path: str) -> None:
+    """Let nobody else read the file or what lies beside it."""
     for suffix in ("", *_BESIDE):
         with suppress(FileNotFoundError):
             os.chmod(path + suffix, 0o600)

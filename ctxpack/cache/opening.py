@@ -82,7 +82,7 @@ def _options(url: str, known: Mapping[str, Callable[[str, str], Any]]) -> dict[s
 
 def _byte_count(name: str, text: str) -> int:
     """``256MB`` is 256000000, ``1KiB`` is 1024."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([A-Za-z]*)", text, re.ASCII)
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d+)?) ?([A-Za-z]*)", text, re.ASCII)
     if match is None or match[2].upper() not in _UNITS:
         raise CacheError(
             f"cache: `{name}` must be a number of bytes such as 256MB, got {shown(text)}"

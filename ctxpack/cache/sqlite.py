@@ -20,6 +20,7 @@ TOUCH_S = 60
 
 _MAX_TOUCHED = 10_000
 _PUT_BYTES = 4_000_000  # of one transaction: what SQLite's log holds before it is copied back
+_LARGEST = 900_000_000  # SQLite takes no more than 1,000,000,000 bytes in a row
 _BATCH = 100  # entries that `items` reads at once
 
 # Casts: a damaged file may hold a value of any type, or a text that is none.
@@ -76,11 +77,14 @@ class SQLiteCache:
     ) -> None:
         _check("max_bytes", max_bytes, max_bytes >= 100_000, ">= 100000")
         _check("ttl_s", ttl_s, ttl_s is None or 0 < ttl_s < math.inf, "above 0 and finite")
-        _check("timeout_ms", timeout_ms, 0 < timeout_ms < math.inf, "above 0 and finite")
+        _check("timeout_ms", timeout_ms, 0 < timeout_ms <= 3_600_000, "above 0 and at most an hour")
         self._path = os.path.abspath(path)
+        _check("path", self._path, "\0" not in self._path, "a path of a file")
         self._max_bytes = max_bytes
+        self._largest = min(max_bytes // 2, _LARGEST)
         self._ttl_s = ttl_s
         self._namespace = namespace
+        self._stored_namespace = namespace.encode("utf-8", "surrogatepass")
         self._timeout_ms = timeout_ms
         self._reading = Database(self._path, busy_s=timeout_ms / 1000)
         self._writing = Database(self._path, busy_s=timeout_ms / 1000)
@@ -160,7 +164,9 @@ class SQLiteCache:
         now, expired = self._clock()
         values: list[bytes | None] = []
         for key in keys:
-            row = database.execute(_GET, (now - TOUCH_S, self._namespace, key, expired)).fetchone()
+            row = database.execute(
+                _GET, (now - TOUCH_S, self._stored_namespace, key, expired)
+            ).fetchone()
             value, is_stale = row or (None, False)
             values.append(value)
             if is_stale and len(self._touched) < _MAX_TOUCHED:
@@ -169,13 +175,13 @@ class SQLiteCache:
 
     def _put(self, batch: Mapping[bytes, bytes], database: sqlite3.Connection) -> None:
         now, expired = self._clock()
-        name = self._namespace
+        name = self._stored_namespace
         # Each `pop` is atomic, and only this thread, which has the connection for writes, pops.
         touched = [self._touched.pop() for _ in range(len(self._touched))]
         rows = [
             (name, key, len(key) + len(value), now, now, value)
             for key, value in batch.items()
-            if len(key) + len(value) <= self._max_bytes // 2
+            if len(key) + len(value) <= self._largest
         ]
         with database:
             database.execute("BEGIN IMMEDIATE")
@@ -206,10 +212,10 @@ class SQLiteCache:
     def _remove(self, keys: Sequence[bytes], database: sqlite3.Connection) -> None:
         with database:
             database.execute("BEGIN IMMEDIATE")
-            database.executemany(_REMOVE, ((self._namespace, key) for key in keys))
+            database.executemany(_REMOVE, ((self._stored_namespace, key) for key in keys))
 
     def _clear(self, database: sqlite3.Connection) -> None:
-        database.execute("DELETE FROM entries WHERE namespace = ?", (self._namespace,))
+        database.execute("DELETE FROM entries WHERE namespace = ?", (self._stored_namespace,))
         if not database.execute("SELECT 1 FROM entries LIMIT 1").fetchall():
             with suppress(sqlite3.OperationalError):  # others use it: the space stays for entries
                 database.execute("VACUUM")
@@ -217,10 +223,12 @@ class SQLiteCache:
 
     def _items_after(self, key: bytes, database: sqlite3.Connection) -> list[tuple[bytes, bytes]]:
         _, expired = self._clock()
-        return database.execute(_ITEMS, (self._namespace, key, expired)).fetchall()
+        return database.execute(_ITEMS, (self._stored_namespace, key, expired)).fetchall()
 
     def _totals(self, database: sqlite3.Connection) -> tuple[int | None, int | None]:
-        totals: tuple[int, int] | None = database.execute(_TOTALS, (self._namespace,)).fetchone()
+        totals: tuple[int, int] | None = database.execute(
+            _TOTALS, (self._stored_namespace,)
+        ).fetchone()
         return totals or (0, 0)
 
     def _clock(self) -> tuple[int, float]:

@@ -41,12 +41,17 @@ def test_urls_name_caches(url: str, shown: str, monkeypatch: pytest.MonkeyPatch)
         ("memory:?max_bytes=", "`max_bytes` must be a number of bytes such as 256MB, got ''"),
         ("memory:?max_bytes=-1", "`max_bytes` must be a number of bytes such as 256MB, got '-1'"),
         ("memory:?max_bytes=2XB", "`max_bytes` must be a number of bytes such as 256MB, got '2XB'"),
+        ("memory:?max_bytes=" + "9" * 400, "`max_bytes` must be a number of bytes such as 256MB"),
         ("memory:?max_bytes=0", "`max_bytes` must be >= 1, got 0"),
         ("memory:256MB", "a memory URL is memory:?max_bytes=256MB, got 'memory:256MB'"),
         ("sqlite:///a.db?ttl_s=day", "`ttl_s` must be a number, got 'day'"),
         ("sqlite:///a.db?ttl_s=0", "`ttl_s` must be above 0 and finite, got 0.0"),
-        ("sqlite:///a.db?timeout_ms=nan", "`timeout_ms` must be above 0 and finite, got nan"),
+        (
+            "sqlite:///a.db?timeout_ms=nan",
+            "`timeout_ms` must be above 0 and at most an hour, got nan",
+        ),
         ("sqlite:///a.db?max_bytes=9", "`max_bytes` must be >= 100000, got 9"),
+        ("sqlite:///a%00.db", "`path` must be a path of a file"),
         ("sqlite:///a.db?ttl=9", "unknown option 'ttl'; it has max_bytes, ttl_s, timeout_ms"),
     ],
 )

@@ -79,7 +79,7 @@ def test_values_outlive_the_cache_object(open_file: Open) -> None:
 
 def test_namespaces_do_not_see_each_other(open_file: Open) -> None:
     """The same key in two namespaces has two values; each clears and counts its own."""
-    one, two = open_file(namespace="one"), open_file(namespace="two \ufffd")
+    one, two = open_file(namespace="one"), open_file(namespace="two \udc00")
     one.put_many({key(1): b"1"})
     two.put_many({key(1): b"22", key(2): b"2"})
     assert [dict(one.items()), dict(two.items())] == [{key(1): b"1"}, {key(1): b"22", key(2): b"2"}]

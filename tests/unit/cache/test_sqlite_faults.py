@@ -244,14 +244,14 @@ def test_the_database_of_another_program(cache: SQLiteCache, path: Path) -> None
     with sqlite3.connect(path) as database:
         database.execute("CREATE TABLE invoices (total INTEGER)")
     database.close()
-    before = path.read_bytes()
+    before = path.read_bytes(), path.stat().st_mode
     for _ in range(3):
         cache.put_many(VALUES)
         assert whole(cache) == 0
     assert not cache.stats().available
     with pytest.raises(CacheError, match="is the database of another program"):
         cache.clear()
-    assert path.read_bytes() == before
+    assert (path.read_bytes(), path.stat().st_mode) == before
 
 
 def test_another_process_that_writes_for_long(filled: SQLiteCache, path: Path) -> None:
