@@ -16,6 +16,7 @@ from ctxpack.scoring.base import ConfiguredScorer
 from ctxpack.scoring.bundled import Swift
 from ctxpack.scoring.lexical import Lexical
 from ctxpack.stages.base import Stage
+from ctxpack.stages.blend import Blend
 from ctxpack.stages.dedupe import Dedupe
 from ctxpack.stages.hops import Hops
 from ctxpack.stages.order import Order
@@ -25,7 +26,7 @@ from ctxpack.stages.score import Score
 from ctxpack.stages.select import Select
 
 STAGES: dict[str, type[Stage]] = {
-    stage.name: stage for stage in (Dedupe, Score, Hops, Rerank, Prune, Select, Order)
+    stage.name: stage for stage in (Dedupe, Score, Hops, Blend, Rerank, Prune, Select, Order)
 }
 SCORERS: dict[str, type[ConfiguredScorer]] = {scorer.name: scorer for scorer in (Lexical, Swift)}
 

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from ctxpack.errors import RecipeError
+from ctxpack.recipes import parse
+from ctxpack.scoring.lexical import Lexical
+from ctxpack.selection import Passage, Selection, Span, SplitPassage
+from ctxpack.stages.blend import Blend
+
+MODEL = SimpleNamespace(pointwise=True)
+TEXTS = ("The heron nests in spring. ", "Ferries run until dusk. ", "Rain fell all day. ")
+
+
+def selection_of(*span_scores: float, passage_scores: tuple[float, ...] | None = None) -> Selection:
+    """Return three passages of one span, with scores, asked about herons."""
+    split = [SplitPassage(Passage(text), (Span(0, len(text)),)) for text in TEXTS]
+    spans = np.array(span_scores, dtype=np.float32)
+    passages = np.array(passage_scores or span_scores, dtype=np.float32)
+    return Selection.of("When does the heron nest?", split).with_scores(passages, spans)
+
+
+def test_words_decide_between_equal_scores(call_for) -> None:
+    """Of spans that the model takes for equal, the one with the query's words scores highest."""
+    before = selection_of(0.3, 0.3, 0.3)
+    scores = Blend()(before, call_for(before, scorer=MODEL)).span_scores
+    assert scores[0] > scores[1]
+    assert scores[0] > scores[2]
+
+
+def test_the_passage_decides_between_equal_spans(call_for) -> None:
+    """Of spans with equal scores and words, the one in the more relevant passage scores higher."""
+    before = selection_of(0.3, 0.3, 0.3, passage_scores=(0.5, 0.9, 0.1))
+    after = Blend()(before, call_for(before, scorer=MODEL))
+    assert after.span_scores[1] > after.span_scores[2]
+    assert after.passage_scores is before.passage_scores
+
+
+def test_scores_stay_probabilities(call_for) -> None:
+    """Scores are float32 in [0, 1] whatever came in, and nothing is dropped."""
+    before = selection_of(1.0, 1e-30, 0.5)
+    after = Blend()(before, call_for(before, scorer=MODEL))
+    assert after.span_scores.dtype == np.float32
+    assert ((after.span_scores >= 0) & (after.span_scores <= 1)).all()
+    assert after.kept.all()
+
+
+def test_what_was_not_scored_stays_at_zero(call_for) -> None:
+    """A span of score 0 has none after it, even if it holds the query's words."""
+    before = selection_of(0.0, 0.5, 0.5)
+    assert Blend()(before, call_for(before, scorer=MODEL)).span_scores[0] == 0
+
+
+def test_changes_nothing_late_or_for_another_scorer(call_for) -> None:
+    """After the deadline, and when words alone have scored the call, scores stay."""
+    before = selection_of(0.3, 0.3, 0.3)
+    late = call_for(before, scorer=MODEL, expires_at=time.perf_counter())
+    assert Blend()(before, late) is before
+    assert Blend()(before, call_for(before, scorer=Lexical())) is before
+
+
+def test_needs_a_pointwise_scorer() -> None:
+    """A recipe that blends words with words is refused when it is read."""
+    with pytest.raises(RecipeError, match=r"steps\[1\].blend: needs a pointwise scorer, got 'lex"):
+        parse({"scorer": "lexical", "steps": ["score", "blend"]}, where="test")
