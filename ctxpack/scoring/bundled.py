@@ -1,19 +1,22 @@
 """The bundled model as a scorer: ctxpack-swift, which encodes passages without the query.
 
 `Swift.encode` is the expensive half and depends on the segment alone, so its result can be stored;
-`Swift.score_encoded` is the light half.
+`Swift.score_encoded` is the light half. A model that `ctxpack train` wrote takes its place by path.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from importlib import metadata
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import PrivateAttr
 
+from ctxpack.errors import ModelError
 from ctxpack.process import PerProcess
 from ctxpack.scoring.base import (
     ConfiguredScorer,
@@ -23,12 +26,20 @@ from ctxpack.scoring.base import (
     from_segments,
 )
 from ctxpack.scoring.encodings import FORMAT
-from ctxpack.scoring.manifest import Manifest
+from ctxpack.scoring.manifest import MODELS, Calibration, Manifest
 from ctxpack.scoring.swift import NAME, Logits, SwiftModel
 from ctxpack.selection import FloatArray, SplitPassage
 
-_MANIFEST = Manifest.load(NAME)
-_MODEL = PerProcess(lambda: SwiftModel(_MANIFEST))
+_BUNDLED = Manifest.load(NAME)
+_MODELS: dict[tuple[Path, str], PerProcess[SwiftModel]] = {}
+"""Directory and version of the weights → the model that all scorers of a process share."""
+
+
+class _Points:
+    """The operating points of a scorer's model, or of the bundled one if the class is asked."""
+
+    def __get__(self, scorer: Swift | None, owner: type[Swift]) -> Mapping[str, float]:
+        return (_BUNDLED if scorer is None else scorer._manifest).operating_points
 
 
 class Swift(ConfiguredScorer):
@@ -38,23 +49,53 @@ class Swift(ConfiguredScorer):
     shared by all instances of a process. A passage longer than the window is scored in overlapping
     segments: a span has the best score of the segments that hold it, a passage the best of all its
     segments.
+
+    Args:
+        path: directory that `ctxpack train` wrote, for a model of your own; None for the bundled.
     """
 
     name: ClassVar[str] = NAME
     pointwise: ClassVar[bool] = True
+    operating_points: ClassVar[Mapping[str, float]] = _Points()  # type: ignore[assignment]
     languages: ClassVar[frozenset[str] | None] = frozenset({"en"})
-    operating_points: ClassVar[Mapping[str, float]] = _MANIFEST.operating_points
+
+    path: str | None = None
+    _manifest: Manifest = PrivateAttr(default=_BUNDLED)
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Read the manifest of a model of one's own; its weights are read on first use."""
+        if self.path is not None:
+            try:
+                self._manifest = Manifest.load(NAME, models=self._directory)
+            except ModelError as error:
+                raise ValueError(
+                    f"`path` must be a directory of `ctxpack train`: {error}"
+                ) from None
+
+    @property
+    def _directory(self) -> Path:
+        return MODELS if self.path is None else Path(self.path).absolute()
+
+    @property
+    def _shared(self) -> PerProcess[SwiftModel]:
+        key = self._directory, self._manifest.version
+        made = PerProcess(partial(SwiftModel, self._manifest, models=self._directory))
+        return _MODELS.setdefault(key, made)
 
     @property
     def version(self) -> str:
         """Of the weights; an encoding is good for this version alone."""
-        return _MANIFEST.version
+        return self._manifest.version
 
     @property
     def fingerprint(self) -> bytes:
-        """What encodings and scores depend on: files, calibration, formats, libraries."""
-        parts = (str(sorted(_MANIFEST.files.items())), str(_MANIFEST.calibration), *_libraries())
-        return fingerprint_of(self, *parts)
+        """What encodings and scores depend on: files, calibration, formats, libraries.
+
+        Not where the files lie: the same model has the same fingerprint on every machine.
+        """
+        manifest = self._manifest
+        parts = (str(sorted(manifest.files.items())), str(manifest.calibration), *_libraries())
+        return fingerprint_of(Swift(), *parts)
 
     def score(self, query: str, passages: Sequence[SplitPassage]) -> list[PassageScores]:
         """Return probabilities: of relevance for a passage, of being evidence for a span.
@@ -74,7 +115,7 @@ class Swift(ConfiguredScorer):
         Raises:
             ModelError: a model file is missing or damaged.
         """
-        model = _MODEL.get()
+        model = self._shared.get()
         return [model.segments(passage) for passage in passages]
 
     def encode(self, segments: Sequence[TextSegment]) -> list[bytes]:
@@ -83,7 +124,7 @@ class Swift(ConfiguredScorer):
         Raises:
             ModelError: a model file is missing or damaged.
         """
-        model = _MODEL.get()
+        model = self._shared.get()
         return [model.encoded(segment) for segment in segments]
 
     def score_encoded(self, query: str, encodings: Sequence[bytes]) -> list[PassageScores]:
@@ -92,24 +133,25 @@ class Swift(ConfiguredScorer):
         Raises:
             ModelError: a model file is missing or damaged, or an encoding is not one of `encode`.
         """
-        model = _MODEL.get()
+        model = self._shared.get()
         asked = model.asked(query)
-        return [_scores(model.logits(asked, encoding)) for encoding in encodings]
+        found = (model.logits(asked, encoding) for encoding in encodings)
+        return [_scores(logits, self._manifest.calibration) for logits in found]
 
     def warm_up(self) -> None:
         """Load the model."""
-        _MODEL.get()
+        self._shared.get()
 
     def close(self) -> None:
         """Release the model of this process; a later call loads it again."""
-        _MODEL.pop()
+        self._shared.pop()
 
 
-def _scores(found: Logits) -> PassageScores:
+def _scores(found: Logits, calibration: Calibration) -> PassageScores:
     """Return calibrated probabilities, 0 where there was no token to score."""
     return PassageScores(
-        float(_probability(np.array(found.relevance), _MANIFEST.calibration.relevance)),
-        _probability(found.spans, _MANIFEST.calibration.evidence),
+        float(_probability(np.array(found.relevance), calibration.relevance)),
+        _probability(found.spans, calibration.evidence),
     )
 
 

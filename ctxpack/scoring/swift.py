@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ctxpack.errors import ModelError
 from ctxpack.scoring.base import TextSegment
 from ctxpack.scoring.encodings import EncodedSegment, pack, unpack
 from ctxpack.scoring.manifest import MODELS, Manifest
@@ -23,6 +24,19 @@ if TYPE_CHECKING:
 NAME = "ctxpack-swift"
 TOKENIZER = "tokenizer.json"
 ENCODER, HEAD, RARITY = (f"{NAME}/{file}" for file in ("encoder.onnx", "head.onnx", "rarity.npz"))
+HEAD_INPUTS = frozenset(
+    (
+        "query",
+        "query_words",
+        "query_rarity",
+        "told",
+        "codes",
+        "scales",
+        "words",
+        "rarity",
+        "members",
+    )
+)
 
 CUTS = 50_000
 """Passages of which a model remembers where they are cut, at about 200 bytes each."""
@@ -48,7 +62,8 @@ class SwiftModel:
         models: directory that holds them.
 
     Raises:
-        ModelError: a file is missing or is not the one that the manifest names.
+        ModelError: a file is missing, is not the one that the manifest names, or is of a version
+            of the model that cannot be run here.
     """
 
     def __init__(self, manifest: Manifest, *, models: Path = MODELS) -> None:
@@ -63,6 +78,11 @@ class SwiftModel:
         )
         self._encoder = _session(manifest.read(ENCODER, models=models))
         self._head = _session(manifest.read(HEAD, models=models))
+        # A head without second hops reads neither evidence nor the rarity of a segment's words.
+        self._head_inputs = {part.name for part in self._head.get_inputs()}
+        if not self._head_inputs <= HEAD_INPUTS:
+            unknown = min(self._head_inputs - HEAD_INPUTS)
+            raise ModelError(f"{manifest.name}: {HEAD!r} asks for {unknown!r}; of a later version")
 
     def segments(self, passage: SplitPassage) -> list[TextSegment]:
         """Return the segments of a passage; where it is cut is remembered."""
@@ -85,6 +105,7 @@ class SwiftModel:
             "query": self._encoder.run(["query"], {"ids": tokens.ids})[0],
             "query_words": tokens.words,
             "query_rarity": self._rarity(tokens.words),
+            "told": tokens.told.astype(np.float32),
         }
 
     def logits(self, asked: dict[str, Any], encoding: bytes) -> Logits:
@@ -94,15 +115,15 @@ class SwiftModel:
         if not len(segment.spans):
             return Logits(-np.inf, logits)
         nodes = np.arange(len(segment.spans) + 1)[:, None]
+        inputs = asked | {
+            "codes": segment.codes,
+            "scales": segment.scales,
+            "words": segment.words,
+            "rarity": self._rarity(segment.words),
+            "members": (segment.nodes == nodes).astype(np.float32),
+        }
         relevance, logits[segment.spans] = self._head.run(
-            ["relevance", "spans"],
-            asked
-            | {
-                "codes": segment.codes,
-                "scales": segment.scales,
-                "words": segment.words,
-                "members": (segment.nodes == nodes).astype(np.float32),
-            },
+            ["relevance", "spans"], {name: inputs[name] for name in self._head_inputs}
         )
         return Logits(float(relevance[0]), logits)
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from ctxpack.errors import ModelError
+from ctxpack.errors import ModelError, RecipeError
+from ctxpack.recipes import read_scorer
 from ctxpack.scoring.base import PassageScores
-from ctxpack.scoring.bundled import _MODEL, Swift
+from ctxpack.scoring.bundled import Swift
 from ctxpack.scoring.manifest import MODELS, Manifest
 from ctxpack.scoring.swift import HEAD, NAME, SwiftModel
 from ctxpack.selection import Passage, SplitPassage, unsplit
@@ -70,7 +73,7 @@ def test_cuts_are_remembered() -> None:
     """A passage that was cut once is cut without its tokens."""
     scorer = Swift()
     (first,) = scorer.segments(passages(TEXTS[4]))
-    model = _MODEL.get()
+    model = scorer._shared.get()
     pieces, model.pieces = model.pieces, None  # type: ignore[assignment]
     try:
         assert scorer.segments(passages(TEXTS[4])) == [first]
@@ -120,6 +123,48 @@ def test_damaged_file_is_refused(tmp_path: Path) -> None:
     manifest = Manifest.load(NAME)
     with pytest.raises(ModelError, match=r"head\.onnx' must have SHA-256"):
         SwiftModel(manifest, models=tmp_path / "models")
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    """Return a directory with the bundled model, but other thresholds and another calibration."""
+    shutil.copytree(MODELS, tmp_path / "models")
+    path = tmp_path / "models" / NAME / "manifest.json"
+    manifest = Manifest.load(NAME)
+    calibration = manifest.calibration.model_copy(update={"evidence": (1.0, 0.0)})
+    update = {"operating_points": {"balanced": 0.5}, "calibration": calibration}
+    path.write_text(manifest.model_copy(update=update).model_dump_json())
+    return tmp_path / "models"
+
+
+def test_model_by_path_has_its_own_calibration(together: list[PassageScores], other: Path) -> None:
+    """Its thresholds and probabilities are those of its manifest, in a copy too."""
+    scorer = pickle.loads(pickle.dumps(Swift(path=str(other))))
+    (scores,) = scorer.score(QUERY, passages(TEXTS[0]))
+    assert scorer.operating_points == {"balanced": 0.5}
+    assert scores.relevance == together[0].relevance
+    assert (scores.spans != together[0].spans).all()
+
+
+def test_models_never_share_a_cache(other: Path) -> None:
+    """What one model computed is not found by another; where a model lies is nothing to it."""
+    assert Swift(path=str(other)).fingerprint != Swift().fingerprint
+    assert Swift(path=str(MODELS)).fingerprint == Swift().fingerprint
+
+
+def test_recipe_names_a_model_by_path(other: Path) -> None:
+    """The option survives being written and read; a directory without a model is refused."""
+    scorer = read_scorer({NAME: {"path": str(other)}}, where="test")
+    assert scorer == Swift(path=str(other))
+    with pytest.raises(RecipeError, match=r"`path` must be a directory of `ctxpack train`"):
+        read_scorer({NAME: {"path": str(other / "no")}}, where="test")
+
+
+def test_head_that_asks_for_more_is_refused(tmp_path: Path, monkeypatch: Any) -> None:
+    """A model of a later version raises when it is loaded, not when it scores."""
+    monkeypatch.setattr("ctxpack.scoring.swift.HEAD_INPUTS", frozenset({"query"}))
+    with pytest.raises(ModelError, match=r"head\.onnx' asks for 'codes'"):
+        SwiftModel(Manifest.load(NAME))
 
 
 def test_missing_manifest_is_a_model_error(tmp_path: Path) -> None:
