@@ -26,7 +26,7 @@ from ctxpack.stages.score import Score
 from ctxpack.tokens import counter_from
 from ctxpack.train.evaluate import evaluation_records
 from ctxpack.train.export import CALIBRATION_SETS
-from ctxpack.train.mixture import SWIFT, Mixture
+from ctxpack.train.mixture import SHIPPED, Mixture
 from ctxpack.train.records import Record, parse
 
 N_RECORDS = 60
@@ -107,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, metavar="DATA")
     folder = parser.parse_args(arguments).folder
     fitted, measured = [], []
-    raws = evaluation_records(Mixture.load(SWIFT), folder)
+    raws = evaluation_records(Mixture.load(SHIPPED), folder)
     for name in CALIBRATION_SETS:
         step = max(1, len(raws[name]) // (2 * N_RECORDS))
         records = list(map(parse, raws[name][::step][: 2 * N_RECORDS]))

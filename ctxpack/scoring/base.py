@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from ctxpack.cache.keys import framed
-from ctxpack.selection import FloatArray, SplitPassage
+from ctxpack.selection import FloatArray, Passage, Span, SplitPassage
 
 
 class PassageScores(NamedTuple):
@@ -36,6 +36,11 @@ EVIDENCE_MARK = "\n\x1e"
 """Stands in an `extended` query between the question and the evidence."""
 
 ScoreCall = tuple[str, Sequence[SplitPassage]]
+
+
+def under_title(passage: Passage, span: Span) -> str:
+    """Return a span as evidence for `extended`: under the title of its passage."""
+    return f"{passage.title or ''}\n{passage.text[span.start : span.end]}"
 
 
 def extended(query: str, evidence: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from ctxpack.scoring.base import Scorer, extended
+from ctxpack.scoring.base import Scorer, extended, under_title
 from ctxpack.selection import Selection
 from ctxpack.stages.base import Call, Stage
 from ctxpack.stages.score import scored
@@ -68,8 +68,7 @@ class Hops(Stage):
             return []
         ranked = np.argsort(-np.where(selection.kept, scores, 0), kind="stable")[: self.evidence]
         return [
-            f"{selection.passages[selection.passage_of[number]].title or ''}\n"
-            f"{selection.text_of(number)}"
+            under_title(selection.passages[selection.passage_of[number]], selection.spans[number])
             for number in ranked.tolist()
             if selection.kept[number] and scores[number] > 0
         ]
