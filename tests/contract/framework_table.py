@@ -308,9 +308,12 @@ def table(verdicts: Verdicts, names: Sequence[str], contract: type) -> str:
 def main() -> None:
     """Run the contracts and print versions, tables, and the first failure of every law."""
     verdicts = Verdicts()
-    quiet = ["-c", os.devnull, "--rootdir", os.path.dirname(__file__), "-p", "no:cacheprovider"]
-    with redirect_stdout(io.StringIO()):
-        pytest.main([__file__, *quiet, "-p", "no:warnings"], plugins=[verdicts])
+    alone = ["-c", os.devnull, "--rootdir", os.path.dirname(__file__), "--noconftest"]
+    quiet = ["-p", "no:cacheprovider", "-p", "no:warnings"]
+    with redirect_stdout(io.StringIO()) as said:
+        pytest.main([__file__, *alone, *quiet], plugins=[verdicts])
+    if not verdicts.ran:
+        sys.exit(said.getvalue())
     lines = [", ".join(f"{package} {machine.version_of(package)}" for package in PACKAGES)]
     lines += [f"commit {machine.commit()}", ""]
     lines += [table(verdicts, list(LANGCHAIN), LangChainCompressorContract), ""]

@@ -1,4 +1,4 @@
-"""An agent whose tool returns far more than the question needs, and how it asks for the rest.
+"""An agent whose tool returns far more than the question needs, without ctxpack and with it.
 
 Runs offline: a scripted model stands where yours goes.
 Needs: pip install "langchain-ctxpack[agents]"
@@ -63,14 +63,22 @@ def list_orders() -> str:
     return json.dumps(orders)
 
 
-def main() -> list[list[BaseMessage]]:
-    """Return the prompts that the model got, the last with what it asked for on top."""
-    model = ScriptedModel()  # or: init_chat_model("openai:gpt-5-mini")
-    agent = create_agent(model, [list_orders], middleware=[CtxPackMiddleware(budget=120)])
-    agent.invoke({"messages": [("user", QUESTION)]})
-    return model.prompts
+def main() -> list[list[list[BaseMessage]]]:
+    """Return the prompts of two agents: one that reads the whole result, and one that does not.
+
+    The last prompt of the second has what its model asked for on top.
+    """
+    prompts = []
+    for middleware in ([], [CtxPackMiddleware(budget=120)]):
+        model = ScriptedModel()  # or: init_chat_model("openai:gpt-5-mini")
+        agent = create_agent(model, [list_orders], middleware=middleware)
+        agent.invoke({"messages": [("user", QUESTION)]})
+        prompts.append(model.prompts)
+    return prompts
 
 
 if __name__ == "__main__":
-    for message in main()[-1]:
-        sys.stdout.write(f"{message.type}: {message.text[:600]}\n\n")
+    for prompts in main():
+        for message in prompts[-1]:
+            sys.stdout.write(f"{message.type}: {message.text[:600]}\n\n")
+        sys.stdout.write("=====\n\n")

@@ -31,8 +31,12 @@ def test_rag_chain() -> None:
 
 def test_agent() -> None:
     """The model sees valid JSON with the order in question, and gets the rest when it asks."""
-    _, pruned, expanded = run("agent")
+    (_, whole), (_, pruned, expanded) = run("agent")
+    count = Pipeline.from_recipe("balanced").token_counter.count
+    late = {"order": 137, "from": "harbour office", "state": "late", "days": 12}
+    assert late in json.loads(whole[-1].text)
     *orders, mark = json.loads(pruned[-1].text)
-    assert {"order": 137, "from": "harbour office", "state": "late", "days": 12} in orders
+    assert late in orders
     assert "expand_context" in mark
+    assert count(pruned[-1].text) <= 120 < count(whole[-1].text) / 10
     assert '{"order": 5, ' in expanded[-1].text
