@@ -12,9 +12,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from onnxruntime import InferenceSession, SessionOptions
+from tokenizers import Tokenizer
 
 from ctxpack import samples
 from ctxpack.bench import machine
@@ -25,7 +27,7 @@ from ctxpack.cache.memory import ENTRY_BYTES
 from ctxpack.cache.opening import open_cache
 from ctxpack.errors import InputError
 from ctxpack.scoring.bundled import Swift
-from ctxpack.scoring.cached import CachedScorer
+from ctxpack.scoring.cached import CachedScorer, Filled
 from ctxpack.scoring.manifest import Manifest
 from ctxpack.scoring.segments import WINDOW, WordPieces
 from ctxpack.scoring.swift import ENCODER, NAME, TOKENIZER
@@ -96,9 +98,6 @@ class JointModel:
     """
 
     def __init__(self) -> None:
-        from onnxruntime import InferenceSession, SessionOptions
-        from tokenizers import Tokenizer
-
         manifest, options = Manifest.load(NAME), SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         providers = ["CPUExecutionProvider"]
@@ -111,6 +110,18 @@ class JointModel:
         for passage in passages:
             text = self._pieces.tokens(passage.passage.text).ids[: WINDOW - len(head) - 1]
             self._encoder.run(["segment"], {"ids": np.concatenate((head, text, head[-1:]))})
+
+
+class _Stored(NamedTuple):
+    """What the stores took in before the first timed call, by store.
+
+    Args:
+        filled: see `Filled`.
+        held: bytes of memory, or of the file.
+    """
+
+    filled: dict[str, Filled]
+    held: dict[str, float]
 
 
 def measure(study: Study) -> dict[str, Any]:
@@ -129,13 +140,12 @@ def measure(study: Study) -> dict[str, Any]:
         for store in stores.values():
             stack.callback(store.close)
             stack.callback(store.clear)
-        held_before = _held(stores, folder, url)
+        before = _held(stores, folder, url)
         filled = {name: _filled(name, store, passages) for name, store in stores.items()}
-        held = _held(stores, folder, url)
+        after = _held(stores, folder, url)
         times = _times(_contenders(stores), study, passages)
-        faults = {name: store.stats().errors for name, store in stores.items()}
-    tokens = _token_counts(passages)
-    ms = {name: _summary(values) for name, values in times.items()}
+        errors = {name: store.stats().errors for name, store in stores.items()}
+    stored = _Stored(filled, {name: after[name] - before[name] for name in stores})
     return {
         "benchmark": "cache",
         "command": study.command,
@@ -147,25 +157,14 @@ def measure(study: Study) -> dict[str, Any]:
         "text": _SOURCE if study.data is None else study.data.name,
         "timed": _TIMED,
         "n": study.calls,
-        "passages": {
-            "n": len(passages),
-            "segments": filled[_BASE]["segments"],
-            "tokens": {"median": float(np.median(tokens)), "total": int(sum(tokens))},
-        },
-        "ms": ms,
+        "ms": {name: _summary(values) for name, values in times.items()},
         "times_as_fast": {
             name: {other: _paired(times, other, name, np.divide) for other in _SLOW}
             for name in times
         },
         "ms_over_memory": {name: _paired(times, name, _BASE, np.subtract) for name in stores},
-        "bytes": {
-            "sealed_per_token": round(filled[_BASE]["bytes_written"] / sum(tokens), 1),
-            "held_per_segment": {
-                name: round((held[name] - held_before[name]) / filled[name]["encoded"], 1)
-                for name in stores
-            },
-        },
-        "store_errors": faults,
+        **_sizes(passages, stored),
+        "store_errors": errors,
     }
 
 
@@ -218,12 +217,10 @@ def _stores(folder: Path, redis_url: str | None) -> dict[str, SegmentCache]:
     return stores
 
 
-def _filled(name: str, store: SegmentCache, passages: Sequence[SplitPassage]) -> dict[str, Any]:
-    filled = CachedScorer(Swift(), store).fill(passages)._asdict()
-    if filled["errors"]:
-        raise RuntimeError(
-            f"bench cache: {name} failed {filled['errors']} times while it was filled"
-        )
+def _filled(name: str, store: SegmentCache, passages: Sequence[SplitPassage]) -> Filled:
+    filled = CachedScorer(Swift(), store).fill(passages)
+    if filled.errors:
+        raise RuntimeError(f"bench cache: {name} failed {filled.errors} times while it was filled")
     return filled
 
 
@@ -279,14 +276,24 @@ def _times(
     return times
 
 
-def _token_counts(passages: Sequence[SplitPassage]) -> list[int]:
-    """Return the tokens of every segment as the model reads it, special tokens included."""
-    from tokenizers import Tokenizer
-
+def _sizes(passages: Sequence[SplitPassage], stored: _Stored) -> dict[str, Any]:
+    """Return what was encoded, in tokens as the model reads them, and the bytes that it takes."""
     pieces = WordPieces(Tokenizer.from_str(Manifest.load(NAME).read(TOKENIZER).decode()))
-    return [
-        len(pieces.read(segment).ids) for parts in Swift().segments(passages) for segment in parts
-    ]
+    segments = {segment for part in Swift().segments(passages) for segment in part}
+    tokens = [len(pieces.read(segment).ids) for segment in segments]
+    return {
+        "passages": {
+            "n": len(passages),
+            "segments": len(segments),
+            "tokens": {"median": float(np.median(tokens)), "total": sum(tokens)},
+        },
+        "bytes": {
+            "sealed_per_token": round(stored.filled[_BASE].bytes_written / sum(tokens), 1),
+            "held_per_segment": {
+                name: round(held / len(segments), 1) for name, held in stored.held.items()
+            },
+        },
+    }
 
 
 def _paired(times: dict[str, Times], one: str, other: str, operation: Callable[..., Any]) -> float:

@@ -8,10 +8,10 @@ processors, and memory for as many passes of the model.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, cast
 
 from ctxpack.errors import RecipeError
 from ctxpack.process import PerProcess
@@ -27,9 +27,6 @@ from ctxpack.scoring.base import (
 )
 from ctxpack.scoring.turns import Turns
 from ctxpack.selection import SplitPassage
-
-Unit = TypeVar("Unit")
-Result = TypeVar("Result")
 
 _ENCODINGS_A_TURN = 8
 """Encoded segments scored in one turn: together they take less time than to encode one."""
@@ -54,6 +51,7 @@ class Limits:
         workers: most segments or passages that are worked on at a time; None for as many as the
             processors that this process may use.
         calls: most calls that take turns; the next ones stand in line, first come, first served.
+            Who scores encoded segments stands in no line: that is light work.
         timeout_s: most seconds that a call waits for its results; None for no limit. It then
             raises `QueueError`, and what waits of it is not begun.
         batch: most segments that a `GroupingScorer` encodes in one pass.
@@ -153,7 +151,7 @@ class BatchingScorer:
     def score_many(self, calls: Sequence[ScoreCall]) -> list[list[PassageScores]]:
         """Return `score` of every call, in order; they take turns as one call."""
         pairs = [(query, passage) for query, passages in calls for passage in passages]
-        scores = iter(self._take(self._score, pairs))
+        scores = iter(self._turns.get().take(self._score, pairs, timeout_s=self.limits.timeout_s))
         return [[next(scores) for _ in passages] for _, passages in calls]
 
     def warm_up(self) -> None:
@@ -185,15 +183,6 @@ class BatchingScorer:
             max_wait_s=self.limits.batch_wait_ms / 1000,
         )
 
-    def _take(
-        self,
-        work: Callable[[list[Unit]], Sequence[Result]],
-        units: Sequence[Unit],
-        group_of: Callable[[Unit], Hashable] | None = None,
-    ) -> list[Result]:
-        timeout_s = self.limits.timeout_s
-        return self._turns.get().take(work, units, group_of=group_of, timeout_s=timeout_s)
-
     def _score(self, pairs: list[tuple[str, SplitPassage]]) -> list[PassageScores]:
         return [scores for query, one in pairs for scores in self.scorer.score(query, [one])]
 
@@ -222,7 +211,9 @@ class BatchingSegmentScorer(BatchingScorer):
             Exception: what the scorer raises.
         """
         group_of = cast(GroupingScorer, self.scorer).group_of if self.limits.batch > 1 else None
-        return self._take(self.scorer.encode, segments, group_of)
+        return self._turns.get().take(
+            self.scorer.encode, segments, group_of=group_of, timeout_s=self.limits.timeout_s
+        )
 
     def score_encoded(self, query: str, encodings: Sequence[bytes]) -> list[PassageScores]:
         """Return the scores of every segment, in order.
@@ -235,8 +226,11 @@ class BatchingSegmentScorer(BatchingScorer):
             encodings[first : first + _ENCODINGS_A_TURN]
             for first in range(0, len(encodings), _ENCODINGS_A_TURN)
         ]
-        scored = self._take(
-            lambda parts: [self.scorer.score_encoded(query, part) for part in parts], turns
+        scored = self._turns.get().take(
+            lambda parts: [self.scorer.score_encoded(query, part) for part in parts],
+            turns,
+            light=True,
+            timeout_s=self.limits.timeout_s,
         )
         return [scores for part in scored for scores in part]
 

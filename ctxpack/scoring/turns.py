@@ -1,8 +1,9 @@
 """Turns: work of concurrent calls, done by a few threads in an order that is fair.
 
     calls ──► line ──► ring ──► threads
-              first    one unit a turn,
-              come     then to the back
+       │      first     ▲  one unit a turn,
+       │      come      │  then to the back
+       └─── if light ───┘
 
 A call with 20 units is done after at most 20 rounds, however many units the others have.
 """
@@ -30,6 +31,7 @@ class _Call:
         work: makes one result of each unit that it is given.
         units: of the call.
         waiting: number → group of the units that no thread has begun, in order.
+        light: whether it does without the line.
         results: by number, as far as they are there.
         unfinished: how many results are missing.
         error: why there will be no results.
@@ -39,6 +41,7 @@ class _Call:
     work: Callable[[list[Any]], Sequence[Any]]
     units: Sequence[Any]
     waiting: dict[int, Hashable]
+    light: bool
     results: list[Any]
     unfinished: int
     error: BaseException | None = None
@@ -61,7 +64,8 @@ class Turns:
 
     Args:
         n_threads: most units that are worked on at a time.
-        n_calls: most calls that take turns; the next ones stand in line, first come, first served.
+        n_calls: most calls that take turns, light ones not counted; the next ones stand in line,
+            first come, first served.
         max_batch: most units of one group that are worked on together.
         max_wait_s: how long a batch that is not full waits for units while there is nothing else
             to do.
@@ -93,6 +97,7 @@ class Turns:
         units: Sequence[Unit],
         *,
         group_of: Callable[[Unit], Hashable] | None = None,
+        light: bool = False,
         timeout_s: float | None = None,
     ) -> list[Result]:
         """Return one result of `work` for each unit, in order, once all their turns have come.
@@ -102,6 +107,8 @@ class Turns:
             units: of this call.
             group_of: units of equal groups, of any call, may be worked on together; None for never.
                 Every call that gives one must give the same `work`.
+            light: whether the call takes its first turn at once, in no line, because its units
+                take little time.
             timeout_s: most seconds until the last result; None for no limit.
 
         Raises:
@@ -112,7 +119,7 @@ class Turns:
         if not units:
             return []
         groups = {n: group_of and group_of(unit) for n, unit in enumerate(units)}
-        call = _Call(work, units, groups, [None] * len(units), len(units))
+        call = _Call(work, units, groups, light, [None] * len(units), len(units))
         try:
             self._enter(call)
             if not call.over.wait(timeout_s):
@@ -137,8 +144,11 @@ class Turns:
         with self._changed:
             if self._closed:
                 raise QueueError("turns: closed")
-            self._line.append(call)
-            self._admit()
+            if call.light:
+                self._let_in(call)
+            else:
+                self._line.append(call)
+                self._move_up()
 
     def _leave(self, call: _Call) -> None:
         with self._changed:
@@ -146,17 +156,21 @@ class Turns:
             if call in self._line:
                 self._line.remove(call)
             self._inside.discard(call)
-            self._admit()
+            self._move_up()
 
-    def _admit(self) -> None:
-        """Let calls in from the line while there is room, and see to it that they are served."""
-        while self._line and len(self._inside) < self._n_calls:
-            call = self._line.popleft()
-            self._inside.add(call)
-            self._ring.append(call)
-            for _ in range(min(len(call.waiting), self._n_threads - self._n_busy)):
-                threading.Thread(target=self._serve, name="ctxpack-turn").start()
-                self._n_busy += 1
+    def _move_up(self) -> None:
+        """Let calls in from the line while there is room."""
+        room = self._n_calls - sum(not call.light for call in self._inside)
+        for _ in range(min(room, len(self._line))):
+            self._let_in(self._line.popleft())
+
+    def _let_in(self, call: _Call) -> None:
+        """Let a call take turns, and see to it that there are threads to serve it."""
+        self._inside.add(call)
+        self._ring.append(call)
+        for _ in range(min(len(call.waiting), self._n_threads - self._n_busy)):
+            threading.Thread(target=self._serve, name="ctxpack-turn").start()
+            self._n_busy += 1
         self._changed.notify_all()
 
     def _serve(self) -> None:

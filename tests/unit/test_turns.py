@@ -120,6 +120,17 @@ def test_calls_stand_in_line(pool: ThreadPoolExecutor) -> None:
     assert [unit for (unit,) in work.batches] == list("abcXYZ")
 
 
+def test_a_light_call_stands_in_no_line(pool: ThreadPoolExecutor) -> None:
+    """A light call takes its first turn next, however many calls stand in line."""
+    turns, work = Turns(1, n_calls=1), Work(shut="a")
+    futures = behind_a_shut_gate(turns, work, pool, "abc", "Z")
+    futures.append(pool.submit(turns.take, work, "XY", light=True))
+    until(lambda: turns.n_waiting == 5)
+    work.gate.set()
+    assert [future.result(LIMIT_S) for future in futures][2] == ["XX", "YY"]
+    assert [unit for (unit,) in work.batches] == list("abXcYZ")
+
+
 def test_an_error_is_its_callers(pool: ThreadPoolExecutor) -> None:
     """A unit that raises ends its own call, with the units behind it; the others go on."""
     turns, work = Turns(1, n_calls=8), Work(shut="a", bad="b")
