@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
 from ctxpack import registry
+from ctxpack.cache.options import CacheOptions
 from ctxpack.recipes import Recipe
 from ctxpack.render import Render
 from ctxpack.scoring.base import ConfiguredScorer
@@ -28,6 +29,7 @@ def recipe_schema() -> Schema:
     defs: dict[str, Schema] = {}
     recipe = _options(Recipe, defs)
     defs["Render"] = _options(Render, defs)
+    defs["CacheOptions"] = _options(CacheOptions, defs)
     defs["scorer"] = _line("scorer", registry.all_scorers(), defs)
     defs["step"] = _line("step", registry.all_stages(), defs)
     properties = recipe["properties"]

@@ -73,6 +73,11 @@ def render_options() -> Iterator[str]:
     return option_table(recipe_schema()["$defs"]["Render"]["properties"])
 
 
+def cache_options() -> Iterator[str]:
+    """Yield the table of what `cache` may hold."""
+    return option_table(recipe_schema()["$defs"]["CacheOptions"]["properties"])
+
+
 SECTIONS: Mapping[str, Callable[[], Iterator[str]]] = {
     section.__name__: section
     for section in (
@@ -80,6 +85,7 @@ SECTIONS: Mapping[str, Callable[[], Iterator[str]]] = {
         recipe_sections,
         recipe_options,
         render_options,
+        cache_options,
         stage_sections,
         scorer_sections,
     )

@@ -88,7 +88,8 @@ def test_wide_terminals_have_two_columns() -> None:
 
 def test_shows_what_the_cache_did() -> None:
     """Hits of each tier, and the time that they saved; or that the store is out of reach."""
-    pipeline = Pipeline.from_recipe("balanced", scorer="ctxpack-swift")
+    recipe = {"scorer": "ctxpack-swift", "steps": ["score"], "language": "en"}
+    pipeline = Pipeline.from_recipe(recipe)
     pipeline.compress(QUERY, [LIGHT])
     assert "cache memory: scores 1 of 1," in shown(LIGHT, pipeline=pipeline)
     away = Pipeline.from_recipe(pipeline.recipe, cache="redis://127.0.0.1:1")

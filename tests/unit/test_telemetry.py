@@ -27,6 +27,7 @@ PASSAGES = [
     Passage("Ferries leave every ten minutes. Dogs must be on a lead.", score=float("nan")),
     Passage("The harbour bridge was opened in 1932. It has six lanes.", id="copy"),
 ]
+SEGMENTS = {"scorer": "ctxpack-swift", "steps": ["dedupe", "score"], "language": "en"}
 
 
 @pytest.fixture
@@ -283,7 +284,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Callable[[], dict[tuple[str, str
 
 def test_cache_is_counted(counted: Callable[[], dict[tuple[str, str | None], float]]) -> None:
     """Counters go up by what each call's report says, with or without a recording span."""
-    pipeline = Pipeline.from_recipe("balanced", scorer="ctxpack-swift")
+    pipeline = Pipeline.from_recipe(SEGMENTS)
     reports = [pipeline.compress(QUERY, PASSAGES).report["cache"] for _ in range(3)]
     found = counted()
     tiers = [report["tiers"]["scores"] for report in reports if report]
@@ -295,16 +296,16 @@ def test_cache_is_counted(counted: Callable[[], dict[tuple[str, str | None], flo
 
 
 def test_calls_without_a_cache_are_not_counted(
-    pipeline: Pipeline, counted: Callable[[], dict[tuple[str, str | None], float]]
+    counted: Callable[[], dict[tuple[str, str | None], float]],
 ) -> None:
     """A counter that never moves is not there."""
-    pipeline.compress(QUERY, PASSAGES)
+    Pipeline.from_recipe(SEGMENTS, cache="none").compress(QUERY, PASSAGES)
     assert counted() == {}
 
 
 def test_span_has_the_cache(spans: InMemorySpanExporter) -> None:
     """Hits and misses of a call stand beside its other counts, zeros of the rest left out."""
-    Pipeline.from_recipe("balanced", scorer="ctxpack-swift").compress(QUERY, PASSAGES)
+    Pipeline.from_recipe(SEGMENTS).compress(QUERY, PASSAGES)
     attributes = only(spans)[1]
     assert attributes["ctxpack.cache.store"] == "memory"
     assert attributes["ctxpack.cache.available"] is True
