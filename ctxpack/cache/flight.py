@@ -42,7 +42,8 @@ class Flight:
         Raises:
             BaseException: what `compute` raised for this call; no other call sees it.
         """
-        me, found = _Owner(), {}
+        me = _Owner()
+        found: dict[bytes, bytes] = {}
         others: dict[bytes, _Owner] = {}
         try:
             with self._lock:

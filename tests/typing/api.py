@@ -16,6 +16,7 @@ from ctxpack import (
     TokenCounter,
     errors,
 )
+from ctxpack.cache import MemoryCache
 
 
 class Words:
@@ -40,6 +41,9 @@ by_name = Pipeline.from_recipe("balanced")
 by_path = Pipeline.from_recipe(Path("mine.yaml"))
 by_data = Pipeline.from_recipe({"version": 1, "steps": ["score", "select"]})
 changed = Pipeline.from_recipe("balanced", budget=512, scorer="lexical", token_counter=counter)
+cached = Pipeline.from_recipe("balanced", cache="sqlite:///segments.db", cache_secret=b"0" * 16)
+shared = Pipeline.from_recipe("balanced", cache=MemoryCache(1_000_000))
+n_encoded: int = cached.cache_passages([passage, "text"]).encoded
 
 packed: PackedContext = by_name.compress("query", [passage, "text"], budget=512)
 unlimited: PackedContext = by_name.compress("query", [passage])
@@ -50,6 +54,7 @@ token_count: int = packed.token_count
 input_token_count: int = packed.input_token_count
 kept_ratio: float = packed.kept_ratio
 reasons: Sequence[str] = packed.report["reasons"]
+hits: int = packed.report["cache"]["tiers"]["encoding"]["hits"] if packed.report["cache"] else 0
 kept: Evidence = packed.evidence[0]
 verbatim: str = kept.passage.text[kept.start : kept.end]
 score: float | None = kept.score
