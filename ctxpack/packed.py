@@ -12,7 +12,6 @@ from ctxpack.budget import Fitted
 from ctxpack.cache.recording import CacheReport, CacheUse
 from ctxpack.evidence import Evidence, PackedPassage
 from ctxpack.render import Piece
-from ctxpack.scoring.sufficiency import sufficiency
 from ctxpack.selection import KEPT, Drop, FloatArray, Passage, Selection, SpanKind, unsplit
 from ctxpack.slices import Slice, slices_of
 from ctxpack.stages.base import Call
@@ -173,6 +172,7 @@ class Run:
         stages: the steps that have run.
         error: message of the error that cut the call short; None for none.
         cache: what the cache does; None without one.
+        sufficiency: by the first scores; None before them.
     """
 
     recipe: str
@@ -181,6 +181,7 @@ class Run:
     stages: list[StageReport] = field(default_factory=list)
     error: str | None = None
     cache: CacheUse | None = None
+    sufficiency: float | None = None
 
 
 def packed(fitted: Fitted, call: Call, run: Run) -> PackedContext:
@@ -201,7 +202,6 @@ def packed(fitted: Fitted, call: Call, run: Run) -> PackedContext:
         if unmarked_count < token_count:
             rendered, token_count = unmarked, unmarked_count
             call.notes.append("gap_marks_off")
-    scores = None if "deadline" in call.notes else selection.passage_scores
     return PackedContext(
         text=rendered.text,
         token_count=token_count,
@@ -211,7 +211,7 @@ def packed(fitted: Fitted, call: Call, run: Run) -> PackedContext:
         pieces=rendered.pieces,
         passages=_packed_passages(selection, rendered.bodies),
         report=_report(selection, call, run, (token_count, input_token_count)),
-        sufficiency=sufficiency(call.scorer, scores),
+        sufficiency=run.sufficiency,
     )
 
 

@@ -23,6 +23,7 @@ from ctxpack.scoring.base import Scorer
 from ctxpack.scoring.cached import CachedScorer, Filled
 from ctxpack.scoring.caching import Caching
 from ctxpack.scoring.language_gate import choose
+from ctxpack.scoring.sufficiency import sufficiency
 from ctxpack.selection import Passage, Selection, SplitPassage, unsplit
 from ctxpack.sentences import split
 from ctxpack.stages.base import Call
@@ -305,6 +306,9 @@ class Pipeline:
                 _log.warning("%s: %s failed", self._recipe.name, name, exc_info=True)
                 run.error = f"{name}: {type(error).__name__}: {error}"
                 break
+            if run.sufficiency is None and "deadline" not in call.notes:
+                # By the query alone: a second hop's passages match the evidence that it quotes.
+                run.sufficiency = sufficiency(call.scorer, selection.passage_scores)
             kept = int(selection.kept.sum())
             run.stages.append(StageReport(name=name, ms=ms_since(started), spans_kept=kept))
         return selection

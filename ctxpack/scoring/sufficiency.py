@@ -12,8 +12,9 @@ def sufficiency(scorer: Scorer, passage_scores: FloatArray | None) -> float | No
     None before scoring, and for a scorer that is not pointwise: it compares the passages of a call
     with each other, so that the best of them scores high even where none is good.
 
-    It is as good a probability as the scorer's relevance, and no better than it at telling half an
-    answer from a whole one: docs/benchmarks.md has numbers.
+    Give it the scores for the query alone: that of a second hop holds evidence, which its own
+    passage matches. It is as good a probability as the scorer's relevance, and tells a part of an
+    answer from a whole one as badly; docs/benchmarks.md has numbers.
 
     Args:
         scorer: what gave the scores.

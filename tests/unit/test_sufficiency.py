@@ -27,6 +27,12 @@ def test_is_the_highest_score_of_a_passage(scorer: ConfiguredScorer) -> None:
     assert sufficiency(scorer, "lighthouse", *PASSAGES) == pytest.approx(0.1)
 
 
+def test_a_second_hop_changes_nothing(scorer: ConfiguredScorer) -> None:
+    """The first scores tell: a passage always matches the evidence found in it."""
+    hops = ["score", "hops"]
+    assert sufficiency(scorer, "lighthouse", *PASSAGES, steps=hops) == pytest.approx(0.1)
+
+
 def test_no_passages_hold_no_answer(scorer: ConfiguredScorer) -> None:
     """Without passages it is 0."""
     assert sufficiency(scorer, "wall") == 0.0
