@@ -13,6 +13,7 @@ from typing import Any, TypeVar, Unpack
 from ctxpack import recipes, telemetry
 from ctxpack.budget import fit
 from ctxpack.cache.base import SegmentCache
+from ctxpack.cache.options import without_password
 from ctxpack.errors import InputError, RecipeError
 from ctxpack.inputs import Inputs, Passages, checked, checked_budget, passages_of
 from ctxpack.overrides import Objects, Overrides, overridden
@@ -234,7 +235,7 @@ class Pipeline:
             given.append(f"token_counter={self._counter!r}")
         if self._objects.cache is not None:
             given.append(f"cache={self._objects.cache!r}")
-        return f"Pipeline.from_recipe({', '.join(given)})"
+        return f"Pipeline.from_recipe({without_password(', '.join(given))})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return partial(Pipeline, **self._objects._asdict()), (self._recipe,)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from pydantic import BaseModel, ConfigDict
 
 from ctxpack.cache.base import Tier
 
 TIERS: tuple[Tier, ...] = ("encoding", "scores")
 NO_CACHE = "none"
+_LOGIN = re.compile(r"(?<=://)[^/?#@\s'\"]*@")
 
 
 class CacheOptions(BaseModel):
@@ -24,3 +27,8 @@ class CacheOptions(BaseModel):
     url: str
     namespace: str = "default"
     tiers: tuple[Tier, ...] = TIERS
+
+
+def without_password(text: str) -> str:
+    """``cache: redis://user:word@host`` → ``cache: redis://host``."""
+    return _LOGIN.sub("", text)

@@ -7,13 +7,17 @@ from collections.abc import Iterator
 import pytest
 
 from ctxpack import Scorer, registry
-from ctxpack.cache import SegmentCache, open_cache
+from ctxpack.cache import MemoryCache, SegmentCache, open_cache
 from ctxpack.scoring.base import has_segments
+from ctxpack.scoring.cached import CachedScorer
 from ctxpack.testing import CachedScorerContract, ScorerContract, SegmentScorerContract
 
 ALL = {name: scorer() for name, scorer in registry.all_scorers().items()}
-SCORERS = [pytest.param(scorer, id=name) for name, scorer in ALL.items()]
 POINTWISE = [pytest.param(ALL[name], id=name) for name in ALL if ALL[name].pointwise]
+CACHED = {
+    f"cached {name}": CachedScorer(ALL[name], MemoryCache()) for name in ALL if ALL[name].pointwise
+}
+SCORERS = [pytest.param(scorer, id=name) for name, scorer in (ALL | CACHED).items()]
 WITH_SEGMENTS = [pytest.param(ALL[name], id=name) for name in ALL if has_segments(ALL[name])]
 
 

@@ -137,6 +137,14 @@ def test_scorer_is_the_one_that_was_given() -> None:
     assert pipeline.scorer is pipeline.recipe.scorer
 
 
+def test_repr_has_no_password() -> None:
+    """What is logged can be read by others; the rest of the URL is there."""
+    pipeline = make(cache={"url": "redis://user:hunter2@127.0.0.1:1/0", "namespace": "a@b"})
+    assert "'redis://127.0.0.1:1/0'" in repr(pipeline)
+    assert "'a@b'" in repr(pipeline)
+    assert "hunter2" not in repr(pipeline)
+
+
 def test_pickled_pipeline_uses_the_same_file(tmp_path: Path) -> None:
     """A worker process finds what the first one stored."""
     pipeline = make(
