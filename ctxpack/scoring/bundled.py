@@ -62,7 +62,7 @@ class Swift(ConfiguredScorer):
     path: str | None = None
     _manifest: Manifest = PrivateAttr(default=_BUNDLED)
 
-    def model_post_init(self, context: Any, /) -> None:
+    def model_post_init(self, _: Any, /) -> None:
         """Read the manifest of a model of one's own; its weights are read on first use."""
         if self.path is not None:
             try:

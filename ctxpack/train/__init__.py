@@ -1,4 +1,4 @@
-"""Training of the bundled models: canonical JSONL in, a verified ONNX model with its card out.
+"""Training of scorers: canonical JSONL in, a verified ONNX model with its card out.
 
-Needs the extra ``train``. ``python -m ctxpack.train --help`` lists the commands.
+Needs the extra ``train``. `ctxpack train` is its only command line.
 """

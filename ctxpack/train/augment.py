@@ -6,38 +6,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ctxpack.scoring.segments import Query, Segment
+from ctxpack.train.mixture import Augment
 
-TITLE_DROPPED = 0.15
-"""Share of segments that lose their title."""
-KEYWORDS_ONLY = 0.1
-"""Share of queries that lose their most common words."""
-WORDS_DROPPED = 0.1
-"""Share of queries that lose one word in five, whichever."""
 COMMON = 0.35
 """Rarity below which a word is left out of a keyword query."""
 
 
-def segment(whole: Segment, rng: np.random.Generator) -> Segment:
+def segment(whole: Segment, shares: Augment, rng: np.random.Generator) -> Segment:
     """Return the segment, now and then without its title."""
-    if rng.random() >= TITLE_DROPPED:
+    if rng.random() >= shares.untitled:
         return whole
     keep = whole.nodes > 0
     keep[[0, -1]] = True
     return Segment(whole.ids[keep], whole.words[keep], whole.nodes[keep], whole.spans)
 
 
-def query(whole: Query, rarity: NDArray[np.float32], rng: np.random.Generator) -> Query:
+def query(
+    whole: Query, rarity: NDArray[np.float32], shares: Augment, rng: np.random.Generator
+) -> Query:
     """Return the query, now and then without some words.
 
     Args:
         whole: the query.
         rarity: (n_tokens,) of its words, 0 where no word starts.
+        shares: how many queries are cut down.
         rng: source of chance.
     """
     draw = rng.random()
-    if draw < KEYWORDS_ONLY:
+    if draw < shares.keywords:
         dropped = (whole.words != 0) & (rarity < COMMON)
-    elif draw < KEYWORDS_ONLY + WORDS_DROPPED:
+    elif draw < shares.keywords + shares.gaps:
         dropped = (whole.words != 0) & (rng.random(len(whole.words)) < 0.2)
     else:
         return whole

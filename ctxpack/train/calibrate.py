@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from ctxpack.scoring.base import best_of
+from ctxpack.scoring.base import PassageScores, best_of, extended, under_title
 from ctxpack.scoring.manifest import Calibration
 from ctxpack.scoring.swift import SwiftModel
 from ctxpack.train.records import Record
@@ -43,26 +43,50 @@ class Sample(NamedTuple):
 
 
 def sample(model: SwiftModel, records: Sequence[Record]) -> Sample:
-    """Return the logits of a model on records; spans of gold passages without any are left out."""
+    """Return the logits of a model on records, at the first hop and at the second.
+
+    Spans of gold passages without evidence are left out, and what has no token.
+    """
     passages: list[tuple[float, float]] = []
     rows: list[tuple[float, float, int]] = []
     n_needs = 0
     for record in records:
-        asked = model.asked(record.query)
-        for candidate in record.candidates:
-            parts = model.segments(candidate.split)
-            logits = [model.logits(asked, model.encoded(part)) for part in parts]
-            found = best_of(candidate.split, parts, logits, lowest=-np.inf)
-            passages.append((found.relevance, float(candidate.gold)))
-            if candidate.gold and not candidate.evidence:
-                continue
-            for logit, is_evidence in zip(found.spans, candidate.is_evidence, strict=True):
-                rows.append((logit, is_evidence, n_needs if is_evidence else -1))
-                n_needs += is_evidence and not record.any_of
-        n_needs += 1
-    relevance, relevant = np.array(passages).T
-    columns = np.array(rows)
-    return Sample(relevance, relevant, *columns[np.isfinite(columns[:, 0])].T)
+        for hop in _hops(model, record):
+            for candidate, found in zip(record.candidates, hop, strict=True):
+                passages.append((found.relevance, float(candidate.gold)))
+                if candidate.gold and not candidate.evidence:
+                    continue
+                for logit, is_evidence in zip(found.spans, candidate.is_evidence, strict=True):
+                    rows.append((logit, is_evidence, n_needs if is_evidence else -1))
+                    n_needs += is_evidence and not record.any_of
+            n_needs += 1
+    read, spans = (part[np.isfinite(part[:, 0])] for part in (np.array(passages), np.array(rows)))
+    return Sample(*read.T, *spans.T)
+
+
+def _hops(model: SwiftModel, record: Record) -> Iterator[list[PassageScores]]:
+    """Yield what the model finds in each passage: for the query, then with the best span behind it.
+
+    As `ctxpack.stages.hops` asks.
+    """
+    splits = [candidate.split for candidate in record.candidates]
+    parts = [model.segments(split) for split in splits]
+    encodings = [[model.encoded(segment) for segment in part] for part in parts]
+
+    def asked(query: str) -> list[PassageScores]:
+        read = model.asked(query)
+        return [
+            best_of(split, part, [model.logits(read, one) for one in encoded], lowest=-np.inf)
+            for split, part, encoded in zip(splits, parts, encodings, strict=True)
+        ]
+
+    first = asked(record.query)
+    yield first
+    best = [float(found.spans.max(initial=-np.inf)) for found in first]
+    if max(best, default=-np.inf) > -np.inf:
+        passage, spans = splits[int(np.argmax(best))]
+        span = spans[int(first[int(np.argmax(best))].spans.argmax())]
+        yield asked(extended(record.query, [under_title(passage, span)]))
 
 
 def fit(samples: Sequence[Sample]) -> Calibration:
@@ -74,8 +98,19 @@ def fit(samples: Sequence[Sample]) -> Calibration:
 
 
 def _regression(samples: list[tuple[Floats, Floats]]) -> tuple[float, float]:
-    """Return slope and offset of the logistic regression of labels on logits (Platt, 1999)."""
+    """Return slope and offset of the logistic regression of labels on logits.
+
+    With the targets of Platt ("Probabilistic outputs for support vector machines", 1999), so that
+    a few samples that happen to be separable do not lead to certainty. Logits stay as they are
+    where all labels are the same.
+    """
     logits, labels = (torch.from_numpy(np.concatenate(part)) for part in zip(*samples, strict=True))
+    if len(labels.unique()) < 2:
+        return 1.0, 0.0
+    n_positive = labels.sum()
+    targets = torch.where(
+        labels > 0, (n_positive + 1) / (n_positive + 2), 1 / (len(labels) - n_positive + 2)
+    )
     weights = np.concatenate([np.full(len(part), 1 / len(part)) for _, part in samples])
     line = torch.tensor([1.0, 0.0], dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.LBFGS([line], max_iter=200, line_search_fn="strong_wolfe")
@@ -83,7 +118,7 @@ def _regression(samples: list[tuple[Floats, Floats]]) -> tuple[float, float]:
     def loss() -> torch.Tensor:
         optimiser.zero_grad()
         value = functional.binary_cross_entropy_with_logits(
-            line[0] * logits + line[1], labels, torch.from_numpy(weights), reduction="sum"
+            line[0] * logits + line[1], targets, torch.from_numpy(weights), reduction="sum"
         )
         value.backward()
         return value
@@ -99,20 +134,30 @@ def probabilities(calibration: Calibration, part: Sample) -> Floats:
     return np.asarray(1 / (1 + np.exp(-(slope * part.spans + offset))))
 
 
-def calibration_error(found: Floats, labels: Floats) -> float:
-    """Return the expected calibration error over `N_BINS` bins of equal mass (Naeini et al. 2015).
+def reliability(found: Floats, labels: Floats) -> list[tuple[float, float, int]]:
+    """Return (mean probability, share of evidence, number of spans) of each bin.
 
-    Only probabilities of at least `LOWEST` count; 0 where there is none.
+    There are `N_BINS` bins of equal mass (Naeini et al. 2015), of probabilities of at least
+    `LOWEST`; fewer where there are not so many.
     """
     seen = found >= LOWEST
     order = np.argsort(found[seen], kind="stable")
-    bins = [part for part in np.array_split(order, N_BINS) if len(part)]
-    gaps = [len(part) * abs(found[seen][part].mean() - labels[seen][part].mean()) for part in bins]
-    return float(sum(gaps) / max(1, seen.sum()))
+    return [
+        (float(found[seen][part].mean()), float(labels[seen][part].mean()), len(part))
+        for part in np.array_split(order, N_BINS)
+        if len(part)
+    ]
+
+
+def calibration_error(found: Floats, labels: Floats) -> float:
+    """Return the expected calibration error over the bins of `reliability`; 0 without a bin."""
+    bins = reliability(found, labels)
+    gaps = [n * abs(probability - share) for probability, share, n in bins]
+    return float(sum(gaps) / max(1, sum(n for *_, n in bins)))
 
 
 def brier_skill(found: Floats, labels: Floats) -> float:
-    """Return 1 for perfect probabilities, 0 for the base rate."""
+    """Return 1 for perfect probabilities, 0 for the base rate; labels of both kinds are needed."""
     base = ((labels - labels.mean()) ** 2).mean()
     return float(1 - ((found - labels) ** 2).mean() / base)
 
@@ -121,9 +166,9 @@ def thresholds(calibration: Calibration, samples: Sequence[Sample]) -> dict[str,
     """Return the highest thresholds that keep the share of evidence in `RECALL_GOALS`.
 
     The share is a mean over data sets; its one-sided 95 % bound counts, by a normal approximation
-    of the binomial error of each set.
+    of the binomial error of each set. Sets without evidence do not count; one must have some.
     """
-    needed = [needed_probabilities(calibration, part) for part in samples]
+    needed = [needed_probabilities(calibration, part) for part in samples if part.evidence.any()]
     grid = np.arange(1, 10_000) / 10_000
     found = {}
     for name, goal in RECALL_GOALS.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ctxpack.scoring.manifest import Manifest
 from ctxpack.train.mixture import Mixture
@@ -22,49 +22,88 @@ first by the score of the span alone; intervals are 95 % bootstrap over records.
 the size of a set, every k-th record was taken. `oracle` chooses by the labels; `retrieval order` is
 the order in which the passages of `trecdl21` came from a BM25 index of the whole collection, which
 `BM25` over the passages of a call does not see."""
+DIAGRAM_NOTE = """\
+A point is a fifteenth of the spans with a probability of at least 0.05, its bar a 95 % interval; on
+the dashed line a probability holds."""
 LIMITS = """\
 - Evidence that a query does not name (the second step of a multi-hop question) is often missed.
 - Passage relevance on web queries (`trecdl21`) is below that of the base's sentence embeddings.
 - One calibration serves calls of one passage and calls of twenty; the error of each set is below.
 """
+AGAIN = """\
+`ctxpack train` with the mixture file of the package does it again, but not to the byte: that file
+says how the steps were changed on the way."""
 INTENDED = """\
+# ctxpack-swift
+
 `ctxpack-swift` scores passages and their sentences against a query, to choose what a language
 model reads. It reads a passage without the query, so that the expensive half can be stored:
 `Swift.encode` gives about 140 bytes a token, `Swift.score_encoded` scores stored passages.
-It was trained on English and is not meant for other languages.
-"""
+It was trained on English and is not meant for other languages."""
 
 
-def card(manifest: Manifest, mixture: Mixture, tables: Tables) -> str:
+class Story(NamedTuple):
+    """What a card says that its numbers do not.
+
+    Args:
+        intended: title and use.
+        base: what the training started from.
+        trained_on: Markdown.
+        never_trained_on: Markdown.
+        again: how the training is repeated.
+        limits: Markdown.
+    """
+
+    intended: str
+    base: str
+    trained_on: str
+    never_trained_on: str
+    again: str
+    limits: str
+
+
+def shipped(mixture: Mixture) -> Story:
+    """Return the story of the model in the package.
+
+    Args:
+        mixture: what it was trained on.
+    """
+    return Story(
+        intended=INTENDED,
+        base=BASE_DATA,
+        trained_on="\n".join(_sources(mixture, "train")),
+        never_trained_on="\n".join(_sources(mixture, "evaluate")),
+        again=AGAIN,
+        limits=LIMITS,
+    )
+
+
+def card(manifest: Manifest, story: Story, tables: Tables, plot: str) -> str:
     """Return the model card in Markdown.
 
     Args:
         manifest: of the exported model.
-        mixture: what it was trained on.
+        story: what is known beside it.
         tables: scorer → lines of the evaluation, as `Result.summary` gives them.
+        plot: file name of the reliability diagrams.
     """
     training = manifest.training
     sections = (
-        ("ctxpack-swift", f"{INTENDED}\nVersion of the weights: `{manifest.version}`."),
-        ("Base", BASE_DATA),
-        ("Trained on", "\n".join(_sources(mixture, "train"))),
-        ("Never trained on", "\n".join(_sources(mixture, "evaluate"))),
+        (story.intended, f"Version of the weights: `{manifest.version}`."),
+        ("## Base", story.base),
+        ("## Trained on", story.trained_on),
+        ("## Never trained on", story.never_trained_on),
         (
-            "Training",
-            f"{training['steps']} steps, {training['seconds'] / 60:.0f} minutes on one CPU core"
-            f" that was shared; {training['passages']} segments read, {training['pairs']} pairs"
-            " scored. `python -m ctxpack.train fit` with the mixture file of the package does it"
-            " again, but not to the byte: that file says how the steps were changed on the way.",
+            "## Training",
+            f"{training['steps']} steps, {training['seconds'] / 60:.0f} minutes on"
+            f" {training['hardware']}; {training['passages']} segments read, {training['pairs']}"
+            f" pairs scored. {story.again}",
         ),
-        ("Evaluation", "\n".join(_table(tables))),
-        ("Limits", LIMITS.rstrip()),
-        ("Calibration", "\n".join(_calibration(manifest))),
+        ("## Evaluation", "\n".join(_table(tables))),
+        ("## Limits", story.limits.rstrip()),
+        ("## Calibration", "\n".join(_calibration(manifest, plot))),
     )
-    body = "\n\n".join(
-        f"{'#' if number == 0 else '##'} {title}\n\n{text}"
-        for number, (title, text) in enumerate(sections)
-    )
-    return body + "\n"
+    return "\n\n".join(f"{title}\n\n{text}" for title, text in sections) + "\n"
 
 
 def _sources(mixture: Mixture, role: str) -> Iterable[str]:
@@ -101,10 +140,14 @@ def _table(tables: Tables) -> Iterable[str]:
         yield f"| `{task}` | {measure} | " + " | ".join(row) + " |"
 
 
-def _calibration(manifest: Manifest) -> Iterable[str]:
+def _calibration(manifest: Manifest, plot: str) -> Iterable[str]:
     points = ", ".join(f"`{name}` {value}" for name, value in manifest.operating_points.items())
     yield f"Operating points (thresholds on the probability of evidence): {points}."
     yield "Fitted to half of the development records, measured here on the other half."
+    yield ""
+    yield f"![Reliability diagrams: probability of evidence against its share]({plot})"
+    yield ""
+    yield DIAGRAM_NOTE
     yield ""
     names = list(manifest.operating_points)
     head = "".join(f" evidence recall, kept spans at `{name}` |" for name in names)

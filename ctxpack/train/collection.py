@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -65,11 +65,14 @@ class Question:
         return any(answer in unit.text for answer in self.answers)
 
 
+Admits = Callable[[Question, Sequence[int]], NDArray[np.bool_]]
+
+
 class Collection:
     """Units and questions of a training run."""
 
     def __init__(self, pieces: WordPieces) -> None:
-        self._pieces = pieces
+        self.pieces = pieces
         self._numbers: dict[tuple[str, str], list[int]] = {}
         self.units: list[Unit] = []
         self.questions: list[Question] = []
@@ -79,7 +82,7 @@ class Collection:
         answers = [normalised(answer) for answer in record.answers]
         question = Question(
             number=len(self.questions),
-            tokens=self._pieces.query(record.query),
+            tokens=self.pieces.query(record.query),
             answers=tuple(f" {answer} " for answer in answers if answer not in NO_ANSWER),
             dataset=dataset,
             any_of=record.any_of,
@@ -94,17 +97,20 @@ class Collection:
         passage = candidate.passage
         key = (passage.title or "", passage.text)
         if key not in self._numbers:
-            segments = self._pieces.segments(candidate.split)
+            segments = self.pieces.segments(candidate.split)
             at = len(self.units)
             self._numbers[key] = list(range(at, at + len(segments)))
             text, document = f" {normalised(passage.text)} ", (dataset, passage.title or "")
             self.units += [Unit(segment, text, document) for segment in segments]
         return self._numbers[key]
 
-    def mine(self) -> None:
+    def mine(self, admits: Admits | None = None) -> None:
         """Add BM25 neighbours as negatives to the questions whose rule is ``mined``.
 
         Neighbours are units of the data sets of such questions and hold no answer.
+
+        Args:
+            admits: says which of them may be negatives of a question; None for all.
         """
         questions = [question for question in self.questions if question.rule == "mined"]
         datasets = {question.dataset for question in questions}
@@ -114,9 +120,12 @@ class Collection:
             scores = index.scores(_words(question.tokens.words))
             ranked = [pool[i] for i in np.argsort(-scores, kind="stable")[: 2 * N_MINED]]
             known = {*question.labels, *question.negatives}
-            question.negatives += [
+            mined = [
                 n for n in ranked if n not in known and not question.answered_by(self.units[n])
-            ][:N_MINED]
+            ]
+            if admits is not None:
+                mined = [n for n, fine in zip(mined, admits(question, mined), strict=True) if fine]
+            question.negatives += mined[:N_MINED]
 
 
 def _label(

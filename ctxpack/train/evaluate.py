@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ctxpack.scoring.base import PassageScores
+from ctxpack.scoring.bundled import Swift
 from ctxpack.scoring.segments import WordPieces
 from ctxpack.selection import SplitPassage
+from ctxpack.train.baselines import Bm25Scorer, EmbeddingScorer
 from ctxpack.train.metrics import average_precision, ndcg, retention
 from ctxpack.train.mixture import Mixture, partition
 from ctxpack.train.records import Record, parse, read
@@ -95,6 +97,15 @@ def evaluation_records(mixture: Mixture, data: Path) -> dict[str, list[dict[str,
         name: partition(source, list(read(data / source.file)))[1]
         for name, source in mixture.sources.items()
     }
+
+
+def named_scorer(name: str) -> Judged:
+    """Return a scorer by name: ``ctxpack-swift``, ``bm25``, ``embeddings:DIR``, or by directory."""
+    if name == "bm25":
+        return Bm25Scorer()
+    if name.startswith("embeddings:"):
+        return EmbeddingScorer(Path(name.removeprefix("embeddings:")))
+    return Swift() if name == Swift.name else Swift(path=name)
 
 
 def evaluate(

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import io
+import json
 
+import numpy as np
 import onnx
 import torch
+from onnx import numpy_helper
 from torch import Tensor, nn
 
+from ctxpack.errors import ModelError
 from ctxpack.train.model import WIDTH, Head, QuerySide, SegmentSide
 
 INPUTS = (
     "query", "query_words", "query_rarity", "told", "codes", "scales", "words", "rarity", "members"
 )  # fmt: skip
+PARAMETERS = "parameters"
+"""Metadata of the graph: weight of the head → [constant that holds it, whether transposed]."""
 
 
 class _OnePair(nn.Module):  # type: ignore[misc]  # torch is Any to mypy
@@ -83,4 +89,54 @@ def head_graph(head: Head) -> onnx.ModelProto:
         # The exporter leaves its stack trace on every node: 0.2 MB, with paths of this machine.
         del node.metadata_props[:]
         node.doc_string = ""
+    _note_parameters(graph, head)
     return graph
+
+
+def _note_parameters(graph: onnx.ModelProto, head: Head) -> None:
+    """Write down which constant of the graph holds which weight of the head.
+
+    The exporter renames, transposes and shares constants, so they are found by their values;
+    `head_weights` reads the note.
+    """
+    constants = {
+        constant.name: numpy_helper.to_array(constant) for constant in graph.graph.initializer
+    }
+    note = {}
+    for name, weight in head.named_parameters():
+        value = weight.detach().numpy()
+        places = [
+            (constant, transposed)
+            for transposed, wanted in ((False, value.ravel()), (True, value.T.ravel()))
+            for constant, found in constants.items()
+            if np.array_equal(found.ravel(), wanted)
+        ]
+        assert places, f"the exporter folded {name} into something else"
+        note[name] = places[0]
+    graph.metadata_props.add(key=PARAMETERS, value=json.dumps(note))
+
+
+def head_weights(model: bytes) -> dict[str, Tensor]:
+    """Return the weights of the head that `head_graph` wrote, by name.
+
+    Raises:
+        ModelError: the graph is not one of `head_graph`, or of another head than this version's.
+    """
+    graph = onnx.load_from_string(model)
+    note = {entry.key: entry.value for entry in graph.metadata_props}.get(PARAMETERS)
+    if note is None:
+        raise ModelError("head.onnx: says nothing of its weights; it is of an older version")
+    places = json.loads(note)
+    constants = {
+        constant.name: numpy_helper.to_array(constant) for constant in graph.graph.initializer
+    }
+    weights = {}
+    for name, wanted in Head().named_parameters():
+        constant, transposed = places.get(name, (None, False))
+        shape = tuple(wanted.shape)
+        value = constants.get(constant, np.zeros(0, np.float32))
+        if value.size != wanted.numel():
+            raise ModelError(f"head.onnx: `{name}` must have the shape {shape}; of another version")
+        value = value.reshape(shape[::-1]).T if transposed else value.reshape(shape)
+        weights[name] = torch.tensor(value)
+    return weights

@@ -6,10 +6,9 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from itertools import count, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,22 +16,22 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from transformers import BertModel
 
-from ctxpack.errors import ModelError
-from ctxpack.scoring.segments import Segment
 from ctxpack.train import augment
 from ctxpack.train.batches import Batch, Batches, BatchSize
 from ctxpack.train.collection import Collection
-from ctxpack.train.device import fast_bfloat16
 from ctxpack.train.hops import second_hops
 from ctxpack.train.mixture import FitSettings
-from ctxpack.train.model import Encoder, Head
+from ctxpack.train.rearrange import rearranged
 from ctxpack.train.step import Rarity, Swift, losses
 from ctxpack.train.teacher import Teacher
+from ctxpack.train.weights import fresh, load_weights, start_projections, trainable, weights_of
 
-Report = Callable[[Swift], dict[str, Any]]
+Figures = dict[str, Any]
+Report = Callable[[Swift], Figures]
 """Evaluates a model in training and returns figures for the log."""
+Watch = Callable[[Figures], None]
+"""Is told after every step how far a run is: ``step``, ``of``, ``eta_s``, and what the log is."""
 CHECKPOINT = "checkpoint.pt"
 N_START = 200
 """Segments that the first projections are computed from."""
@@ -43,10 +42,17 @@ REPORT_STEPS = 20
 
 @dataclass(slots=True)
 class Progress:
-    """Where a run stands; `seconds` counts training alone, over all restarts."""
+    """Where a run stands.
+
+    Args:
+        step: steps taken.
+        seconds: that they took, over all restarts.
+        evaluation_s: seconds that the last evaluation took.
+    """
 
     step: int = 0
     seconds: float = 0.0
+    evaluation_s: float = 0.0
 
 
 class Lessons(NamedTuple):
@@ -55,10 +61,16 @@ class Lessons(NamedTuple):
     Args:
         collection: passages and questions.
         teacher: what the base knows of them.
+        weights: data set → passes over it in an epoch.
     """
 
     collection: Collection
     teacher: Teacher
+    weights: dict[str, float]
+
+
+def nobody(figures: Figures) -> None:
+    """Watch nothing."""
 
 
 class Run:
@@ -88,7 +100,7 @@ class Run:
         self._rarity = rarity
         self.swift = fresh(base, rarity, settings.frozen_layers)
         groups = [
-            {"params": _trainable(self.swift.encoder.base), "rate": settings.encoder_rate},
+            {"params": trainable(self.swift.encoder.base), "rate": settings.encoder_rate},
             {
                 "params": [
                     *self.swift.head.parameters(),
@@ -100,48 +112,63 @@ class Run:
         ]
         self._optimiser = torch.optim.AdamW(groups, lr=0.0, weight_decay=0.01, betas=(0.9, 0.98))
         self._started = start is not None
+        self._recent: deque[float] = deque(maxlen=50)
         if start is not None:
             load_weights(self.swift, {n: w.float() for n, w in load_file(start).items()})
         self._resume()
 
-    def train(self, lessons: Lessons, weights: dict[str, float], report: Report) -> None:
+    def train(self, lessons: Lessons, report: Report, watch: Watch = nobody) -> None:
         """Learn until the last step.
 
         Args:
             lessons: what to learn from.
-            weights: data set → passes over it in an epoch.
-            report: called now and then; returns figures for the log.
+            report: called at the start, now and then, and at the end; returns figures for the log.
+            watch: see `Watch`.
         """
         collection = lessons.collection
-        if self.progress.step == 0 and not self._started:
-            units = collection.units[:: max(1, len(collection.units) // N_START)]
-            start_projections(self.swift, [unit.segment for unit in units])
+        if self.progress.step == 0:
+            if not self._started:
+                units = collection.units[:: max(1, len(collection.units) // N_START)]
+                start_projections(self.swift, [unit.segment for unit in units])
+            self._evaluate(report, watch)
         size = BatchSize(self.settings.batch_tokens, self.settings.batch_queries)
-        batches = _endless(Batches(collection, weights, size), self.settings.seed)
+        batches = _endless(Batches(collection, lessons.weights, size), self.settings.seed)
         saved = evaluated = time.monotonic()
         figures: list[dict[str, float]] = []
         for batch in islice(batches, self.progress.step, self.settings.steps):
             began = time.monotonic()
             figures.append(self._step(lessons, batch))
-            self.progress.step += 1
-            self.progress.seconds += time.monotonic() - began
+            self._took(time.monotonic() - began)
+            watch(self._line())
             if len(figures) == REPORT_STEPS:
-                self._log(_mean(figures))
+                self._log(_mean(figures), watch)
                 figures = []
             if time.monotonic() - evaluated > self.settings.evaluate_s:
-                self._log(report(self.swift))
+                self._evaluate(report, watch)
                 evaluated = time.monotonic()
             if time.monotonic() - saved > self.settings.checkpoint_s:
                 self.save()
                 saved = time.monotonic()
         self.save()
-        self._log(report(self.swift))
+        self._evaluate(report, watch)
+
+    def _took(self, seconds: float) -> None:
+        self.progress.step += 1
+        self.progress.seconds += seconds
+        self._recent.append(seconds)
+
+    def _evaluate(self, report: Report, watch: Watch) -> None:
+        began = time.monotonic()
+        figures = report(self.swift)
+        self.progress.evaluation_s = time.monotonic() - began
+        self._log(figures, watch)
 
     def _step(self, lessons: Lessons, batch: Batch) -> dict[str, float]:
         rng = np.random.default_rng((self.settings.seed, self.progress.step))
-        segments = [augment.segment(lessons.collection.units[n].segment, rng) for n in batch.units]
+        shares, collection = self.settings.augment, lessons.collection
+        segments = [augment.segment(collection.units[n].segment, shares, rng) for n in batch.units]
         queries = [
-            augment.query(question.tokens, self._rarity(question.tokens.words), rng)
+            augment.query(question.tokens, self._rarity(question.tokens.words), shares, rng)
             for question in batch.questions
         ]
         scale = _schedule(self.progress.step, self.settings.steps)
@@ -151,6 +178,9 @@ class Run:
         for weight in self._optimiser.param_groups[0]["params"]:
             weight.requires_grad_(not frozen)
         cosines = lessons.teacher.cosines(batch)
+        if shares.rearranges:
+            other = np.random.default_rng((self.settings.seed, self.progress.step, 1))
+            batch, segments = rearranged(batch, segments, shares, collection.pieces, other)
         batch, queries = second_hops(batch, segments, queries, rng)
         named = losses(self.swift, batch, segments, queries, cosines)
         self._optimiser.zero_grad(set_to_none=True)
@@ -166,13 +196,23 @@ class Run:
             "pairs": pairs,
         }
 
-    def _log(self, figures: dict[str, Any]) -> None:
+    def _line(self) -> Figures:
+        """Return how far the run is, and what is left in seconds, evaluations included."""
         done, total = self.progress.step, self.settings.steps
-        eta = self.progress.seconds / max(done, 1) * (total - done)
+        per_step = self.progress.seconds / max(done, 1)
+        if self._recent:
+            per_step = sum(self._recent) / len(self._recent)
+        eta = per_step * (total - done)
+        if done < total:
+            eta += self.progress.evaluation_s * (1 + eta // self.settings.evaluate_s)
         line = {"step": done, "of": total, "seconds": round(self.progress.seconds)}
-        line["eta_s"] = round(eta)
+        return {**line, "eta_s": round(eta)}
+
+    def _log(self, figures: Figures, watch: Watch) -> None:
+        line = {**self._line(), **figures}
         with open(self.directory / LOG, "a", encoding="utf-8") as log:
-            log.write(json.dumps({**line, **figures}) + "\n")
+            log.write(json.dumps(line) + "\n")
+        watch(line)
 
     def save(self) -> None:
         """Write the checkpoint; a kill while writing leaves the one before."""
@@ -181,6 +221,7 @@ class Run:
             "optimiser": self._optimiser.state_dict(),
             "step": self.progress.step,
             "seconds": self.progress.seconds,
+            "evaluation_s": self.progress.evaluation_s,
         }
         path = self.directory / CHECKPOINT
         torch.save(state, path.with_suffix(".part"))
@@ -192,73 +233,7 @@ class Run:
             state = torch.load(path, weights_only=True, map_location=torch.get_default_device())
             load_weights(self.swift, state["weights"])
             self._optimiser.load_state_dict(state["optimiser"])
-            self.progress = Progress(state["step"], state["seconds"])
-
-
-def fresh(base: Path, rarity: Rarity, frozen_layers: int) -> Swift:
-    """Return an untrained model on a base encoder, on torch's default device.
-
-    `start_projections` is the next step.
-    """
-    device = torch.get_default_device()
-    bert = BertModel.from_pretrained(
-        base,
-        add_pooling_layer=False,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-        # On a CPU the fused kernel is slower than plain products at 32 dimensions a head.
-        attn_implementation="eager" if device.type == "cpu" else "sdpa",
-    )
-    for part in (bert.embeddings, *bert.encoder.layer[:frozen_layers]):
-        part.requires_grad_(False)
-    encoder, head = Encoder(bert).to(device), Head().to(device)
-    torch.nn.init.constant_(head.span_out.bias, -3.0)
-    torch.nn.init.constant_(head.segment_out.bias, -2.0)
-    bfloat16 = partial(torch.autocast, device.type, dtype=torch.bfloat16)
-    autocast = bfloat16 if fast_bfloat16(device) else nullcontext
-    return Swift(encoder, head, rarity, autocast)
-
-
-def start_projections(swift: Swift, segments: Sequence[Segment]) -> None:
-    """Set both projections to the first principal directions of the base's hidden states.
-
-    So the untrained model already has most of the base's cosines.
-    """
-    with torch.no_grad():
-        states = [
-            swift.encoder.base(torch.as_tensor(segment.ids)[None]).last_hidden_state[0]
-            for segment in segments
-        ]
-        directions = torch.linalg.svd(torch.cat(states), full_matrices=False).Vh
-        for projection in (swift.encoder.segment, swift.encoder.query):
-            projection.weight.copy_(directions[: projection.out_features])
-
-
-def weights_of(swift: Swift) -> dict[str, torch.Tensor]:
-    """Return what was trained, by name."""
-    modules: tuple[tuple[str, torch.nn.Module], ...] = (
-        ("encoder", swift.encoder),
-        ("head", swift.head),
-    )
-    return {
-        f"{part}.{name}": weight.detach()
-        for part, module in modules
-        for name, weight in module.named_parameters()
-        if weight.requires_grad or not name.startswith("base.")
-    }
-
-
-def load_weights(swift: Swift, weights: dict[str, torch.Tensor]) -> None:
-    """Put trained weights into a model on the same base."""
-    for part, module in (("encoder", swift.encoder), ("head", swift.head)):
-        own = {
-            name.removeprefix(f"{part}."): weight
-            for name, weight in weights.items()
-            if name.startswith(f"{part}.")
-        }
-        missing, unexpected = module.load_state_dict(own, strict=False)
-        if unexpected or any(not name.startswith("base.") for name in missing):
-            raise ModelError(f"checkpoint: missing {missing!r}, unexpected {unexpected!r}")
+            self.progress = Progress(state["step"], state["seconds"], state["evaluation_s"])
 
 
 def _schedule(step: int, steps: int) -> float:
@@ -272,10 +247,6 @@ def _schedule(step: int, steps: int) -> float:
 def _mean(figures: list[dict[str, float]]) -> dict[str, float]:
     """Return the mean of each figure: ``[{"a": 1}, {"a": 2}]`` → ``{"a": 1.5}``."""
     return {name: round(sum(one[name] for one in figures) / len(figures), 4) for name in figures[0]}
-
-
-def _trainable(module: torch.nn.Module) -> list[torch.nn.Parameter]:
-    return [weight for weight in module.parameters() if weight.requires_grad]
 
 
 def _endless(batches: Batches, seed: int) -> Iterator[Batch]:

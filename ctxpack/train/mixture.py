@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,8 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ctxpack.errors import RecipeError
 
-Negatives = Literal["record", "document", "mined"]
-Share = Annotated[float, Field(ge=0)]
+SHIPPED = Path(__file__).parent / "mixtures" / "swift.yaml"
+"""What the shipped weights were made with."""
+Negatives = Literal["record", "document", "mined", "auto"]
+Weight = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Source(BaseModel):
@@ -23,10 +28,13 @@ class Source(BaseModel):
         licence: as named in the model card.
         weight: passes over the set in one epoch; 0.5 takes half of it, another half each epoch.
         held_out: records at the end of split ``train`` that are kept for evaluation.
+        dev_share: share of the records that is kept for evaluation where no record has a
+            ``split``; see `split_off`.
         negatives: which passages, beside those of its record, are not relevant to a query.
             ``record``: none can be told, because queries repeat over documents; ``document``: the
             other passages of the same title, and those of the batch; ``mined``: BM25 neighbours,
-            and those of the batch. Passages that hold an answer are never among them.
+            and those of the batch; ``auto``: ``record`` for a query that several records ask, else
+            ``mined``. Passages that hold an answer are never among them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,9 +42,43 @@ class Source(BaseModel):
     file: str
     role: Literal["train", "evaluate"] = "train"
     licence: str
-    weight: Share = 1.0
+    weight: Weight = 1.0
     held_out: int = 0
+    dev_share: Share = 0.0
     negatives: Negatives = "record"
+
+
+class Augment(BaseModel):
+    """Shares of what is changed before it is learnt from.
+
+    Args:
+        untitled: segments that lose their title.
+        keywords: queries that lose their most common words.
+        gaps: queries that lose one word in five, whichever.
+        moved: segments in which one evidence span is put anywhere.
+        shuffled: segments with their spans in any order.
+        cut: segments that lose spans at both ends, but no evidence.
+        listed: segments whose spans become items of a Markdown list.
+        tabled: segments whose spans become rows of a Markdown table.
+        merged: segments that another one's spans are put before or behind.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    untitled: Share = 0.15
+    keywords: Share = 0.1
+    gaps: Share = 0.1
+    moved: Share = 0.0
+    shuffled: Share = 0.0
+    cut: Share = 0.0
+    listed: Share = 0.0
+    tabled: Share = 0.0
+    merged: Share = 0.0
+
+    @property
+    def rearranges(self) -> bool:
+        """Whether any segment changes beyond its title."""
+        return any((self.moved, self.shuffled, self.cut, self.listed, self.tabled, self.merged))
 
 
 class FitSettings(BaseModel):
@@ -51,6 +93,10 @@ class FitSettings(BaseModel):
         head_rate: highest learning rate of the rest.
         batch_tokens: word pieces of passages in a batch.
         batch_queries: most queries in a batch.
+        mined_below: a mined passage is a negative only if the teacher's cosine with the query is
+            below this share of its highest cosine with a relevant passage (Moreira et al.,
+            "NV-Retriever", 2024: 0.95); None for every one.
+        augment: see `Augment`.
         checkpoint_s: seconds between checkpoints.
         evaluate_s: seconds between evaluations.
     """
@@ -65,17 +111,27 @@ class FitSettings(BaseModel):
     head_rate: float = 1e-3
     batch_tokens: int = 3000
     batch_queries: int = 24
+    mined_below: float | None = None
+    augment: Augment = Augment()
     checkpoint_s: float = 240.0
     evaluate_s: float = 900.0
 
 
 class Mixture(BaseModel):
-    """A training run: its data sets, the records kept out of it, and its settings."""
+    """A training run: its data sets, the records kept out of it, and its settings.
+
+    Args:
+        fit: see `FitSettings`.
+        sources: the data sets by name.
+        kept_out: what no training record may share with an evaluation record: a query, and the
+            text of ``any`` of its passages or of a ``gold`` one.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     fit: FitSettings
     sources: dict[str, Source]
+    kept_out: Literal["any", "gold"] = "any"
 
     @classmethod
     def load(cls, path: Path) -> Mixture:
@@ -90,16 +146,39 @@ class Mixture(BaseModel):
             raise RecipeError(f"{path.name}: {error}") from error
 
 
-def partition(
-    source: Source, raws: list[dict[str, Any]]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+Raw = dict[str, Any]
+MIN_DEV = 8
+"""Fewest records that are split off: calibration is fitted to half of them."""
+
+
+def partition(source: Source, raws: list[Raw]) -> tuple[list[Raw], list[Raw]]:
     """Return the raw records to train on and those to evaluate on.
 
     A set that is only evaluated gives the records of split ``dev``, or all if it has none.
     """
-    train = [raw for raw in raws if raw.get("split", "train") == "train"]
-    dev = [raw for raw in raws if raw.get("split", "train") != "train"]
+    if source.dev_share and not any(raw.get("split") for raw in raws):
+        return split_off(raws, source.dev_share)
+    train = [raw for raw in raws if (raw.get("split") or "train") == "train"]
+    dev = [raw for raw in raws if (raw.get("split") or "train") != "train"]
     if source.role == "evaluate":
         return [], dev or train
     at = len(train) - source.held_out
     return train[:at], dev + train[at:]
+
+
+def split_off(raws: list[Raw], share: float) -> tuple[list[Raw], list[Raw]]:
+    """Return records to train on, and at least `share` and `MIN_DEV` of them to evaluate on.
+
+    Records whose first gold passage is the same stay together, as do those that ask the same of
+    none. Such groups go in the order of their checksums, so the order of the records is nothing.
+    """
+    groups: defaultdict[bytes, list[Raw]] = defaultdict(list)
+    for raw in raws:
+        gold = [passage["text"] for passage in raw["passages"] if passage["gold"]]
+        key = gold[0] if gold else raw["query"]
+        groups[blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).digest()].append(raw)
+    train: list[Raw] = []
+    dev: list[Raw] = []
+    for key in sorted(groups):
+        (dev if len(dev) < max(MIN_DEV, share * len(raws)) else train).extend(groups[key])
+    return train, dev

@@ -15,15 +15,21 @@ LIMIT = 0.25
 
 
 class EvaluationIndex:
-    """Queries and word n-grams of every evaluation record."""
+    """Queries and word n-grams of every evaluation record.
 
-    def __init__(self, raws: Iterable[dict[str, Any]]) -> None:
+    Args:
+        raws: the evaluation records.
+        only_gold: take the n-grams of gold passages alone.
+    """
+
+    def __init__(self, raws: Iterable[dict[str, Any]], *, only_gold: bool = False) -> None:
         self._queries: set[str] = set()
         self._grams: set[int] = set()
         for raw in raws:
             self._queries.add(normalised(raw["query"]))
             for passage in raw["passages"]:
-                self._grams.update(_grams(passage["text"]))
+                if passage["gold"] or not only_gold:
+                    self._grams.update(_grams(passage["text"]))
 
     def admit(self, raw: dict[str, Any]) -> dict[str, Any] | None:
         """Return a raw record without the distractors that share text with evaluation data.

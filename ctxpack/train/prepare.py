@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from ctxpack.scoring.segments import WordPieces
 from ctxpack.train.collection import Collection
-from ctxpack.train.mixture import Mixture, partition
+from ctxpack.train.mixture import Mixture, Source, partition
 from ctxpack.train.overlap import EvaluationIndex
-from ctxpack.train.records import parse, read
+from ctxpack.train.records import normalised, parse, read
 
 Raw = dict[str, Any]
 
@@ -28,7 +29,10 @@ class Prepared:
         train: dict[str, list[Raw]] = {}
         for name, source in mixture.sources.items():
             train[name], self.evaluation[name] = partition(source, list(read(data / source.file)))
-        index = EvaluationIndex(raw for raws in self.evaluation.values() for raw in raws)
+        index = EvaluationIndex(
+            (raw for raws in self.evaluation.values() for raw in raws),
+            only_gold=mixture.kept_out == "gold",
+        )
         self.train = {
             name: [kept for raw in raws if (kept := index.admit(raw)) is not None]
             for name, raws in train.items()
@@ -43,10 +47,18 @@ class Prepared:
         return {name: source.weight for name, source in self.mixture.sources.items()}
 
     def collection(self, pieces: WordPieces) -> Collection:
-        """Return the training collection, with negatives mined."""
+        """Return the training collection, before negatives are mined."""
         collection = Collection(pieces)
         for name, raws in self.train.items():
+            asked = Counter(normalised(raw["query"]) for raw in raws)
+            source = self.mixture.sources[name]
             for raw in raws:
-                collection.add(parse(raw), name, self.mixture.sources[name])
-        collection.mine()
+                collection.add(parse(raw), name, _resolved(source, asked[normalised(raw["query"])]))
         return collection
+
+
+def _resolved(source: Source, n_asking: int) -> Source:
+    """Return the source with a rule for negatives in place of ``auto``."""
+    if source.negatives != "auto":
+        return source
+    return source.model_copy(update={"negatives": "record" if n_asking > 1 else "mined"})

@@ -7,9 +7,11 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
-from ctxpack.errors import InputError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ctxpack.errors import InputError, shown
 from ctxpack.selection import Passage, Span, SplitPassage
 from ctxpack.sentences import split
 
@@ -68,22 +70,73 @@ class Record(NamedTuple):
     candidates: tuple[Candidate, ...]
 
 
+class _Passage(BaseModel):
+    """A passage of a line, as it must be."""
+
+    model_config = ConfigDict(strict=True)
+
+    text: str
+    title: str | None = None
+    gold: bool
+    evidence: list[tuple[int, int]] = []
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for start, end in self.evidence:
+            if not 0 <= start < end <= len(self.text):
+                raise ValueError(
+                    f"evidence [{start}, {end}] must lie within its {len(self.text)} characters"
+                )
+        if self.evidence and not self.gold:
+            raise ValueError("evidence must lie in a gold passage")
+        return self
+
+
+class _Line(BaseModel):
+    """A line of a file, as it must be; further keys are not read."""
+
+    model_config = ConfigDict(strict=True)
+
+    query: str = Field(min_length=1)
+    answers: list[str] = []
+    split: str = ""
+    span_kind: Literal["answer", "sentence", "excerpt", "none"] = "answer"
+    passages: list[_Passage] = Field(min_length=1)
+
+
 def read(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the raw records of a JSONL file, gzip or plain.
+    """Yield the raw records of a JSONL file, gzip or plain; empty lines are skipped.
 
     Raises:
-        InputError: a line is not a JSON object.
+        InputError: the file cannot be read, or a line breaks a rule of the format; the message
+            names both.
     """
     opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                raw = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise InputError(f"{path.name}:{number}: not JSON: {error}") from error
-            if not isinstance(raw, dict) or "query" not in raw or "passages" not in raw:
-                raise InputError(f"{path.name}:{number}: needs `query` and `passages`")
-            yield raw
+    number = 0
+    try:
+        with opener(path, "rt", encoding="utf-8-sig") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield _checked(line, f"{path}:{number}")
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}:{number + 1}: cannot be read: {error}") from error
+
+
+def _checked(line: str, where: str) -> dict[str, Any]:
+    try:
+        raw = json.loads(line)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise InputError(f"{where}: must be JSON: {error}") from error
+    if not isinstance(raw, dict):
+        raise InputError(f"{where}: must be an object, got {shown(raw)}")
+    try:
+        _Line.model_validate_json(line)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in problem["loc"])
+        rule = problem["msg"].replace("Input should be", "must be").removeprefix("Value error, ")
+        raise InputError(f"{where}: `{key}`: {rule}, got {shown(problem['input'])}") from None
+    return raw
 
 
 def parse(raw: dict[str, Any]) -> Record:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
 
-from ctxpack.scoring.base import PassageScores
+from ctxpack.scoring.base import PassageScores, TextSegment, best_of
+from ctxpack.scoring.manifest import MODELS
 from ctxpack.scoring.segments import WordPieces
-from ctxpack.scoring.swift import Logits
+from ctxpack.scoring.swift import TOKENIZER
 from ctxpack.selection import SplitPassage
 from ctxpack.train.step import Swift
+
+
+def word_pieces() -> WordPieces:
+    """Return the bundled tokenizer; every base has its vocabulary."""
+    return WordPieces(Tokenizer.from_file(str(MODELS / TOKENIZER)))
 
 
 class SwiftLogits:
@@ -21,23 +31,29 @@ class SwiftLogits:
         self._pieces = pieces
 
     @torch.no_grad()  # type: ignore[untyped-decorator]  # torch is Any to mypy
-    def logits(self, query: str, passages: Sequence[SplitPassage]) -> list[Logits]:
-        """Return the logits of every passage."""
-        asked = self._swift.queries([self._pieces.query(query)])
-        segments = [self._pieces.segments(passage) for passage in passages]
-        sides = iter(self._swift.segments([segment for part in segments for segment in part]))
-        found = []
-        for passage, part in zip(passages, segments, strict=True):
-            best = Logits.nothing(len(passage.spans))
-            for segment in part:
-                relevance, spans = self._swift.head(asked, next(sides))
-                best = best.best_with(segment.spans, relevance[0], spans[0].cpu().numpy())
-            found.append(best)
-        return found
-
     def score(self, query: str, passages: Sequence[SplitPassage]) -> list[PassageScores]:
-        """Return logits, not calibrated."""
+        """Return logits, not calibrated; ``-inf`` for what has no token."""
+        parts = [self._segments(passage) for passage in passages]
+        scores = self._scored(query, [segment for part in parts for segment in part])
         return [
-            PassageScores(part.relevance, part.spans.astype("f4"))
-            for part in self.logits(query, passages)
+            best_of(passage, part, islice(scores, len(part)), lowest=-np.inf)
+            for passage, part in zip(passages, parts, strict=True)
         ]
+
+    def _segments(self, passage: SplitPassage) -> list[TextSegment]:
+        whole = TextSegment.of(passage)
+        return [whole.part(start, end) for start, end in self._pieces.cuts(whole)]
+
+    def _scored(
+        self, query: str, segments: Sequence[TextSegment]
+    ) -> Iterator[tuple[float, NDArray[np.float32]]]:
+        """Yield the scores of every segment."""
+        asked = self._swift.queries([self._pieces.query(query)])
+        read = [self._pieces.read(segment) for segment in segments]
+        for text, segment, side in zip(segments, read, self._swift.segments(read), strict=True):
+            found: NDArray[np.float32] = np.full(len(text.ends), -np.inf, np.float32)
+            relevance = -np.inf
+            if len(segment.spans):
+                logit, spans = self._swift.head(asked, side)
+                relevance, found[segment.spans] = float(logit[0]), spans[0].cpu().numpy()
+            yield relevance, found

@@ -63,7 +63,7 @@ class Swift:
             told[row, : len(query.told)] = query.told
             mask[row, : len(query.words)] = 1
         vectors = torch.zeros(len(queries), n_tokens, self.encoder.query.out_features)
-        for rows, part in self._encoded([query.ids for query in queries], is_query=True):
+        for rows, part in self.encoded([query.ids for query in queries], is_query=True):
             vectors[rows, : part.shape[1]] = part[:, :n_tokens]
         return QuerySide(
             vectors * torch.as_tensor(mask)[..., None],
@@ -73,7 +73,7 @@ class Swift:
     def segments(self, segments: Sequence[Segment]) -> list[SegmentSide]:
         """Return segments as the head reads them, in the order given."""
         sides: dict[int, SegmentSide] = {}
-        for rows, part in self._encoded([segment.ids for segment in segments], is_query=False):
+        for rows, part in self.encoded([segment.ids for segment in segments], is_query=False):
             for row, vectors in zip(rows, part, strict=True):
                 segment = segments[row]
                 nodes = torch.as_tensor(segment.nodes)
@@ -82,7 +82,7 @@ class Swift:
                 sides[row] = SegmentSide(vectors[: len(nodes)], words, rarity, members)
         return [sides[row] for row in range(len(segments))]
 
-    def _encoded(
+    def encoded(
         self, texts: Sequence[NDArray[np.int64]], *, is_query: bool
     ) -> Iterator[tuple[list[int], Tensor]]:
         """Yield (text numbers, their padded vectors), texts of like length together."""

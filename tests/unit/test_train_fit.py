@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,11 @@ from transformers import BertConfig, BertModel  # noqa: E402
 from ctxpack.scoring.manifest import MODELS  # noqa: E402
 from ctxpack.scoring.segments import WordPieces  # noqa: E402
 from ctxpack.train.collection import Collection, rarity_table  # noqa: E402
-from ctxpack.train.fit import LOG, Run, weights_of  # noqa: E402
+from ctxpack.train.fit import LOG, Lessons, Run  # noqa: E402
 from ctxpack.train.mixture import FitSettings, Source  # noqa: E402
 from ctxpack.train.records import parse  # noqa: E402
+from ctxpack.train.teacher import Teacher, base_embeddings  # noqa: E402
+from ctxpack.train.weights import weights_of  # noqa: E402
 
 SETTINGS = FitSettings(
     steps=4, frozen_layers=1, head_only_steps=1, batch_tokens=60, batch_queries=4, checkpoint_s=0
@@ -42,7 +45,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def collection() -> Collection:
+def lessons(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Lessons:
     """Return twenty questions with a passage that answers and one that does not."""
     made = Collection(WordPieces(Tokenizer.from_file(str(MODELS / "tokenizer.json"))))
     source = Source(file="toy", licence="none", negatives="mined")
@@ -54,23 +57,24 @@ def collection() -> Collection:
         ]
         made.add(parse({"query": f"Who built ship {number}?", "passages": passages}), "toy", source)
     made.mine()
-    return made
+    path = tmp_path_factory.mktemp("teacher") / "teacher.npy"
+    return Lessons(made, Teacher(path, made, partial(base_embeddings, base)), {"toy": 1.0})
 
 
-def run(directory: Path, base: Path, collection: Collection) -> Run:
+def run(directory: Path, base: Path, lessons: Lessons) -> Run:
     """Return a run, fresh or continued."""
     directory.mkdir(exist_ok=True)
-    rarity = rarity_table([unit.segment for unit in collection.units])
+    rarity = rarity_table([unit.segment for unit in lessons.collection.units])
     return Run(directory, base, SETTINGS, rarity)
 
 
 def test_killed_run_ends_with_the_same_weights(
-    tmp_path: Path, base: Path, collection: Collection, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, base: Path, lessons: Lessons, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run that is killed and started again learns what one in a piece learns."""
-    whole = run(tmp_path / "whole", base, collection)
-    whole.train(collection, {"toy": 1.0}, lambda swift: {})
-    killed = run(tmp_path / "killed", base, collection)
+    whole = run(tmp_path / "whole", base, lessons)
+    whole.train(lessons, lambda swift: {})
+    killed = run(tmp_path / "killed", base, lessons)
     step = killed._step
 
     def die_at_two(*arguments: object) -> dict[str, float]:
@@ -80,27 +84,27 @@ def test_killed_run_ends_with_the_same_weights(
 
     monkeypatch.setattr(killed, "_step", die_at_two)
     with pytest.raises(KeyboardInterrupt):
-        killed.train(collection, {"toy": 1.0}, lambda swift: {})
-    again = run(tmp_path / "killed", base, collection)
+        killed.train(lessons, lambda swift: {})
+    again = run(tmp_path / "killed", base, lessons)
     assert again.progress.step == 2
-    again.train(collection, {"toy": 1.0}, lambda swift: {})
+    again.train(lessons, lambda swift: {})
     wanted = weights_of(whole.swift)
     for name, weight in weights_of(again.swift).items():
         torch.testing.assert_close(weight, wanted[name], msg=name)
 
 
-def test_log_tells_what_is_left(tmp_path: Path, base: Path, collection: Collection) -> None:
+def test_log_tells_what_is_left(tmp_path: Path, base: Path, lessons: Lessons) -> None:
     """The last line has the last step and nothing left to do."""
-    made = run(tmp_path / "run", base, collection)
-    made.train(collection, {"toy": 1.0}, lambda swift: {"dev AP": 0.5})
+    made = run(tmp_path / "run", base, lessons)
+    made.train(lessons, lambda swift: {"dev AP": 0.5})
     last = json.loads((tmp_path / "run" / LOG).read_text().splitlines()[-1])
     assert (last["step"], last["of"], last["eta_s"], last["dev AP"]) == (4, 4, 0, 0.5)
 
 
-def test_frozen_layers_stay(tmp_path: Path, base: Path, collection: Collection) -> None:
+def test_frozen_layers_stay(tmp_path: Path, base: Path, lessons: Lessons) -> None:
     """Embeddings and the lowest layers leave training as they came in."""
-    made = run(tmp_path / "run", base, collection)
+    made = run(tmp_path / "run", base, lessons)
     before = [weight.clone() for weight in made.swift.encoder.base.encoder.layer[0].parameters()]
-    made.train(collection, {"toy": 1.0}, lambda swift: {})
+    made.train(lessons, lambda swift: {})
     after = list(made.swift.encoder.base.encoder.layer[0].parameters())
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -9,13 +11,16 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytest.importorskip("onnxscript")
 
+import onnx  # noqa: E402
 import onnxruntime as ort  # noqa: E402
 from transformers import BertConfig, BertModel  # noqa: E402
 
+from ctxpack.errors import ModelError  # noqa: E402
 from ctxpack.train.export_encoder import encoder_graph  # noqa: E402
-from ctxpack.train.export_head import INPUTS, head_graph  # noqa: E402
+from ctxpack.train.export_head import INPUTS, head_graph, head_weights  # noqa: E402
 from ctxpack.train.losses import Scored, ranking  # noqa: E402
 from ctxpack.train.model import WIDTH, Encoder, Head, QuerySide, SegmentSide  # noqa: E402
+from ctxpack.train.rebuild import encoder_weights  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +31,7 @@ def head() -> Head:
 
 
 def sides(n_query: int = 5, n_tokens: int = 12) -> tuple[QuerySide, SegmentSide]:
-    """Return a query and a segment of three nodes."""
+    """Return a query, the last tokens of which are found evidence, and a segment of three nodes."""
     torch.manual_seed(1)
     unit = torch.nn.functional.normalize
     words = torch.arange(n_query)[None]
@@ -34,12 +39,12 @@ def sides(n_query: int = 5, n_tokens: int = 12) -> tuple[QuerySide, SegmentSide]
         unit(torch.randn(1, n_query, WIDTH), dim=-1),
         words,
         (words != 0) * 0.5,
+        (words > 2).float(),
         torch.ones(1, n_query),
     )
     members = (torch.arange(n_tokens) // 4 == torch.arange(3)[:, None]).float()
-    return query, SegmentSide(
-        unit(torch.randn(n_tokens, WIDTH), dim=-1), torch.arange(n_tokens), members
-    )
+    vectors = unit(torch.randn(n_tokens, WIDTH), dim=-1)
+    return query, SegmentSide(vectors, torch.arange(n_tokens), torch.rand(n_tokens), members)
 
 
 def scored(logits: list[float], labels: list[float]) -> Scored:
@@ -78,14 +83,21 @@ def test_padding_of_a_query_changes_nothing(head: Head) -> None:
             torch.testing.assert_close(alone, beside, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")  # of the exporter
-def test_head_graph_equals_the_head(head: Head) -> None:
+@pytest.fixture(scope="module")
+def graph(head: Head) -> bytes:
+    """Return the head's graph."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter
+        return bytes(head_graph(head).SerializeToString())
+
+
+def test_head_graph_equals_the_head(head: Head, graph: bytes) -> None:
     """The exported graph gives the logits of the trained head."""
     query, segment = sides()
     codes = torch.round(segment.vectors * 500).clamp(-127, 127).to(torch.int8)
     scales = torch.full((len(codes),), 1 / 500)
-    session = ort.InferenceSession(head_graph(head).SerializeToString())
-    inputs = [part[0] for part in query[:3]] + [codes, scales, segment.words, segment.members]
+    session = ort.InferenceSession(graph)
+    inputs = [*(part[0] for part in query[:4]), codes, scales, *segment[1:]]
     found = session.run(None, {n: v.numpy() for n, v in zip(INPUTS, inputs, strict=True)})
     with torch.no_grad():
         wanted = head(query, segment._replace(vectors=codes * scales[:, None]))
@@ -93,8 +105,34 @@ def test_head_graph_equals_the_head(head: Head) -> None:
     np.testing.assert_allclose(found[1], wanted[1][0].numpy(), atol=1e-4)
 
 
-def test_encoder_graph_is_close_to_the_encoder() -> None:
-    """Row-wise int8 activations and 7-bit weights turn a vector by little."""
+def test_head_graph_holds_the_weights(head: Head, graph: bytes) -> None:
+    """They come back to the bit."""
+    found = head_weights(graph)
+    for name, weight in head.named_parameters():
+        assert torch.equal(found.pop(name), weight), name
+    assert not found
+
+
+def test_head_without_a_note_is_refused(graph: bytes) -> None:
+    """A head of an older version, or of somebody else's, cannot be trained on."""
+    model = onnx.load_from_string(graph)
+    del model.metadata_props[:]
+    with pytest.raises(ModelError, match=r"head\.onnx: .* older version"):
+        head_weights(model.SerializeToString())
+
+
+def test_head_of_another_shape_is_refused(graph: bytes) -> None:
+    """The message names the weight and the shape that it must have."""
+    model = onnx.load_from_string(graph)
+    (entry,) = model.metadata_props
+    entry.value = entry.value.replace('"told": ["head.told"', '"told": ["head.ask.weight"')
+    with pytest.raises(ModelError, match=r"`told` must have the shape \(128,\)"):
+        head_weights(model.SerializeToString())
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    """Return an untrained encoder."""
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=50,
@@ -104,7 +142,11 @@ def test_encoder_graph_is_close_to_the_encoder() -> None:
         intermediate_size=96,
         max_position_embeddings=256,
     )
-    encoder = Encoder(BertModel(config, add_pooling_layer=False)).eval()
+    return Encoder(BertModel(config, add_pooling_layer=False)).eval()
+
+
+def test_encoder_graph_is_close_to_the_encoder(encoder: Encoder) -> None:
+    """Row-wise int8 activations and 7-bit weights turn a vector by little."""
     session = ort.InferenceSession(encoder_graph(encoder).SerializeToString())
     ids = np.arange(20)
     found = session.run(["segment"], {"ids": ids})[0]
@@ -112,3 +154,15 @@ def test_encoder_graph_is_close_to_the_encoder() -> None:
         tokens = torch.from_numpy(ids)[None]
         wanted = encoder(tokens, torch.ones_like(tokens), is_query=False)[0].numpy()
     assert (found * wanted).sum(1).min() > 0.99
+
+
+def test_rebuilt_encoder_is_quantised_the_same(encoder: Encoder) -> None:
+    """Weights that come out of a graph go into the same graph again."""
+    graph = encoder_graph(encoder).SerializeToString()
+    config, base, projections = encoder_weights(graph)
+    again = Encoder(BertModel(config, add_pooling_layer=False)).eval()
+    again.base.load_state_dict(base)
+    missing, unexpected = again.load_state_dict(projections, strict=False)
+    assert unexpected == []
+    assert all(name.startswith("base.") for name in missing)
+    assert encoder_graph(again).SerializeToString() == graph

@@ -1,0 +1,224 @@
+"""``ctxpack train``: a model of one's own, and the parts of a training one by one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ctxpack.bench.machine import usable_cpus
+from ctxpack.errors import InputError, MissingExtraError
+
+if TYPE_CHECKING:
+    from ctxpack.train.mixture import Mixture
+    from ctxpack.train.whole import Telling
+
+NAME = "ctxpack-swift"
+
+app = typer.Typer(
+    rich_markup_mode=None,
+)
+
+_Data = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--data",
+        help="Records as JSON lines, gzip or plain; may be given several times. With --mixture: the"
+        " directory of its files.",
+    ),
+]
+_Directory = Annotated[Path, typer.Option("--data", help="Directory of the mixture's files.")]
+_Mixture = Annotated[
+    Path | None,
+    typer.Option(help="Mixture file: data sets, roles, settings. Default: that of ctxpack-swift."),
+]
+_From = Annotated[
+    str,
+    typer.Option(
+        "--from",
+        metavar="NAME|DIR",
+        help=f"Start: {NAME} as installed, an earlier --out, or a directory with config.json and"
+        " model.safetensors of a BERT-style sentence-embedding model.",
+    ),
+]
+_Threads = Annotated[int | None, typer.Option(min=1, help="Threads; default: all processors.")]
+
+
+@app.callback(invoke_without_command=True)
+def train(
+    invocation: typer.Context,
+    data: _Data = None,
+    start: _From = NAME,
+    out: Annotated[
+        Path | None, typer.Option(help="Directory of the result; holds the run, too.")
+    ] = None,
+    mixture: Annotated[
+        Path | None, typer.Option(help="Mixture file: data sets, roles, settings.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps; default: three passes over the records.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of batches and augmentation.")] = None,
+    licence: Annotated[str, typer.Option(help="Of your data, for the card.")] = "not stated",
+    threads: _Threads = None,
+) -> None:
+    """Train a scorer: records in; a calibrated model with its card out.
+
+    For example: ctxpack train --data mine.jsonl --out my-model
+
+    Run the same command again after a kill: it goes on from its last checkpoint.
+    """
+    if invocation.invoked_subcommand is not None:
+        return
+    if not data or out is None:
+        raise InputError("needs --data and --out; see ctxpack train --help")
+    _ready(threads)
+    from ctxpack.train import own, whole
+    from ctxpack.train.mixture import Mixture
+
+    if mixture is None:
+        chosen, directory = own.mixture(data, licence), Path()
+    elif len(data) == 1:
+        chosen, directory = Mixture.load(mixture), data[0]
+    else:
+        raise InputError("with --mixture, --data must be given once: the directory of its files")
+    if seed is not None:
+        fit = chosen.fit.model_copy(update={"seed": seed})
+        chosen = chosen.model_copy(update={"fit": fit})
+    plan = whole.Plan(chosen, directory, start, out, steps, mixture is None)
+    with _telling() as telling:
+        whole.train(plan, telling)
+
+
+@app.command()
+def export(
+    data: _Directory,
+    run: Annotated[Path, typer.Option(help="Directory of the run: checkpoint, rarity table, log.")],
+    base: Annotated[Path, typer.Option(help="Directory of what the run started from.")],
+    out: Annotated[Path, typer.Option(help="Models directory to write into.")],
+    mixture: _Mixture = None,
+    hardware: Annotated[str, typer.Option(help="What it was trained on, for the card.")] = "a CPU",
+) -> None:
+    """Write the quantised model of a run, calibrated, with its manifest."""
+    _ready(1)
+    from ctxpack.train.evaluate import evaluation_records
+    from ctxpack.train.export import calibrated, load_run, save, write_graphs
+    from ctxpack.train.story import summary
+
+    settings = _mixture(mixture)
+    manifest = write_graphs(*load_run(run, base, settings.fit), out)
+    manifest, quality = calibrated(manifest, out, evaluation_records(settings, data))
+    save(manifest, out, summary(run, settings, quality, hardware))
+
+
+@app.command()
+def evaluate(
+    data: _Directory,
+    scorer: Annotated[
+        str,
+        typer.Option(metavar="NAME|DIR", help=f"{NAME}, bm25, embeddings:DIR, or a DIR of train."),
+    ] = NAME,
+    mixture: _Mixture = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Most records of a task.")] = None,
+) -> None:
+    """Print how good a scorer is on the mixture's evaluation records, as JSON lines."""
+    _ready(1)
+    from ctxpack.train.evaluate import evaluate as judged
+    from ctxpack.train.evaluate import evaluation_records, named_scorer
+    from ctxpack.train.scorer import word_pieces
+
+    records = evaluation_records(_mixture(mixture), data)
+    for result in judged(named_scorer(scorer), records, word_pieces(), limit=limit):
+        typer.echo(json.dumps(result.summary()))
+
+
+@app.command()
+def card(
+    tables: Annotated[
+        list[Path],
+        typer.Argument(help="What `evaluate` printed; a file's name is the name of its column."),
+    ],
+    out: Annotated[Path, typer.Option(help="Markdown file; calibration.svg goes beside it.")],
+    mixture: _Mixture = None,
+) -> None:
+    """Write the card of the installed model, from its manifest and tables of its evaluation."""
+    _ready(1)
+    from ctxpack.scoring.manifest import Manifest
+    from ctxpack.train.card import card as written
+    from ctxpack.train.card import shipped
+    from ctxpack.train.plot import reliability_diagrams
+    from ctxpack.train.story import PLOT
+
+    lines = {
+        table.stem: [json.loads(line) for line in table.read_text(encoding="utf-8").splitlines()]
+        for table in tables
+    }
+    manifest = Manifest.load(NAME)
+    reliability_diagrams(manifest.training["calibration_on_other_half"], out.with_name(PLOT))
+    out.write_text(written(manifest, shipped(_mixture(mixture)), lines, PLOT), encoding="utf-8")
+
+
+def _ready(threads: int | None) -> None:
+    """Set the threads of torch.
+
+    Raises:
+        MissingExtraError: torch, or what else training needs, is not installed.
+    """
+    try:
+        import matplotlib  # noqa: F401
+        import onnxscript  # noqa: F401
+        import torch
+        import transformers
+    except ImportError:
+        raise MissingExtraError("ctxpack train", "train") from None
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    torch.set_num_threads(threads or usable_cpus())
+
+
+def _mixture(path: Path | None) -> Mixture:
+    from ctxpack.train.mixture import SHIPPED, Mixture
+
+    return Mixture.load(path or SHIPPED)
+
+
+@contextmanager
+def _telling() -> Iterator[Telling]:
+    """Yield what shows notes as lines and steps as a bar, on standard error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    from ctxpack.train.whole import Telling
+
+    columns = (
+        TextColumn("{task.completed}/{task.total}"),
+        BarColumn(),
+        TextColumn("{task.fields[left]}"),
+    )
+    console = Console(stderr=True, highlight=False, markup=False)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=1, left="", visible=False)
+
+        def watch(line: dict[str, Any]) -> None:
+            left = f"{timedelta(seconds=line['eta_s'])} left"
+            bar.update(task, completed=line["step"], total=line["of"], left=left, visible=True)
+            shown = _shown(line)
+            if shown:
+                console.print(f"step {line['step']} of {line['of']}, {left}: {shown}")
+
+        yield Telling(console.print, watch)
+
+
+def _shown(line: dict[str, Any]) -> str:
+    """Return the figures of an evaluation, train beside dev: ``mine AP 0.81 (train 0.86)``."""
+    shown = []
+    for name, value in line.items():
+        side, _, measure = name.partition(" ")
+        if side == "dev":
+            shown.append(f"{measure} {value} (train {line.get(f'train {measure}', '–')})")
+    return ", ".join(shown)

@@ -1,0 +1,182 @@
+"""What a training run starts from: the installed model, an earlier run, or a base model.
+
+A start is a directory of its own, so that a run can be killed, moved and continued without what it
+was made from: ``config.json`` and ``model.safetensors`` of the base, what was trained on top of it
+in ``weights.safetensors`` and ``rarity.npz``, and ``start.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+
+from ctxpack.errors import InputError
+from ctxpack.scoring.manifest import MODELS, Manifest
+from ctxpack.scoring.rarity import RarityTable
+from ctxpack.scoring.segments import WINDOW
+from ctxpack.scoring.swift import ENCODER, HEAD, NAME, RARITY, TOKENIZER
+from ctxpack.train.export_head import head_weights
+from ctxpack.train.fit import CHECKPOINT
+from ctxpack.train.rebuild import encoder_weights
+from ctxpack.train.step import Swift
+from ctxpack.train.weights import fresh, load_weights
+
+BASE_FILES = ("config.json", "model.safetensors")
+WEIGHTS, RARITY_FILE, STORY = "weights.safetensors", "rarity.npz", "start.json"
+RUN, START = "run", "start"
+"""Directories: of a run in what `ctxpack train` writes, and of the start in a run."""
+
+
+class Start(NamedTuple):
+    """A start on disk.
+
+    Args:
+        directory: see above.
+        name: what it was made from, for the model card.
+        distilled: ``base`` where the base's own cosines are kept in training, ``start`` where those
+            that the start gives are, because its base has been trained on.
+    """
+
+    directory: Path
+    name: str
+    distilled: str
+
+    @property
+    def weights(self) -> Path | None:
+        """What was trained on top of the base, if anything was."""
+        return _if_there(self.directory / WEIGHTS)
+
+    @property
+    def rarity(self) -> RarityTable | None:
+        """The rarity table that the head learnt with, if there is one."""
+        path = _if_there(self.directory / RARITY_FILE)
+        return None if path is None else load_rarity(path)
+
+    def swift(self, rarity: RarityTable, frozen_layers: int) -> Swift:
+        """Return the model as it is before training."""
+        swift = fresh(self.directory, rarity, frozen_layers)
+        if self.weights is not None:
+            load_weights(swift, load_start(self.directory))
+        return swift
+
+
+def prepare(source: str, directory: Path) -> Start:
+    """Return the start in `directory`, made from `source` unless it is there.
+
+    Args:
+        source: ``ctxpack-swift`` for the installed model; or a directory: of `ctxpack train`, of a
+            model that it exported, or of a BERT-style sentence-embedding model.
+        directory: where it is kept.
+
+    Raises:
+        InputError: the source is none of these.
+        ModelError: its files are damaged or of another version.
+    """
+    if not directory.exists():
+        part = directory.with_suffix(".part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        story = _make(source, part)
+        (part / STORY).write_text(json.dumps(story), encoding="utf-8")
+        os.replace(part, directory)  # a kill before leaves no half of it
+    story = json.loads((directory / STORY).read_text(encoding="utf-8"))
+    return Start(directory, story["name"], story["distilled"])
+
+
+def _make(source: str, directory: Path) -> dict[str, str]:
+    """Write the files of a start; return its story."""
+    path = Path(source)
+    if source == NAME:
+        return _from_graphs(MODELS, directory)
+    if (path / RUN / CHECKPOINT).is_file():
+        return _from_run(path / RUN, directory)
+    if (path / NAME / "manifest.json").is_file():
+        return _from_graphs(path, directory)
+    if all((path / name).is_file() for name in BASE_FILES):
+        return _from_base(path, directory)
+    raise InputError(
+        f"--from {source}: must be {NAME!r}, a directory that `ctxpack train` wrote, or one with"
+        f" {' and '.join(BASE_FILES)}"
+    )
+
+
+def _from_graphs(models: Path, directory: Path) -> dict[str, str]:
+    manifest = Manifest.load(NAME, models=models)
+    encoder = encoder_weights(manifest.read(ENCODER, models=models))
+    encoder.config.save_pretrained(directory)
+    save_file(encoder.base, directory / "model.safetensors", metadata={"format": "pt"})
+    head = head_weights(manifest.read(HEAD, models=models))
+    weights = {f"encoder.{name}": weight for name, weight in encoder.projections.items()}
+    weights |= {f"head.{name}": weight for name, weight in head.items()}
+    save_file({n: w.contiguous() for n, w in weights.items()}, directory / WEIGHTS)
+    (directory / RARITY_FILE).write_bytes(manifest.read(RARITY, models=models))
+    return {"name": f"{manifest.name} {manifest.version}", "distilled": "start"}
+
+
+def _from_run(run: Path, directory: Path) -> dict[str, str]:
+    for name in BASE_FILES:
+        shutil.copyfile(run / START / name, directory / name)
+    story: dict[str, Any] = json.loads((run / START / STORY).read_text(encoding="utf-8"))
+    weights = load_start(run / START)
+    weights |= torch.load(run / CHECKPOINT, weights_only=True, map_location="cpu")["weights"]
+    save_file({n: w.contiguous() for n, w in weights.items()}, directory / WEIGHTS)
+    shutil.copyfile(run / RARITY_FILE, directory / RARITY_FILE)
+    return {"name": f"a run from {story['name']}", "distilled": story["distilled"]}
+
+
+def _from_base(base: Path, directory: Path) -> dict[str, str]:
+    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    for key, wanted in (("model_type", "bert"), ("hidden_act", "gelu")):
+        if config.get(key) != wanted:
+            raise InputError(f"{base}: `{key}` must be {wanted!r}, got {config.get(key)!r}")
+    if config["max_position_embeddings"] < WINDOW:
+        raise InputError(f"{base}: must read at least {WINDOW} tokens")
+    ours = Tokenizer.from_file(str(MODELS / TOKENIZER))
+    theirs = _vocabulary(base)
+    if config["vocab_size"] != ours.get_vocab_size() or theirs not in (None, ours.get_vocab()):
+        raise InputError(f"{base}: must have the vocabulary of bert-base-uncased, as {TOKENIZER}")
+    for name in BASE_FILES:
+        shutil.copyfile(base / name, directory / name)
+    return {"name": base.resolve().name, "distilled": "base"}
+
+
+def _vocabulary(base: Path) -> dict[str, int] | None:
+    if (base / "tokenizer.json").is_file():
+        return dict(Tokenizer.from_file(str(base / "tokenizer.json")).get_vocab())
+    if (base / "vocab.txt").is_file():
+        tokens = (base / "vocab.txt").read_text(encoding="utf-8").splitlines()
+        return {token: number for number, token in enumerate(tokens)}
+    return None
+
+
+def load_start(directory: Path) -> dict[str, torch.Tensor]:
+    """Return what was trained on top of a start's base, by name; nothing where nothing was."""
+    path = directory / WEIGHTS
+    if not path.exists():
+        return {}
+    return {name: weight.float() for name, weight in load_file(path).items()}
+
+
+def save_rarity(path: Path, table: RarityTable) -> None:
+    """Write a rarity table as the model stores it."""
+    np.savez_compressed(
+        path, keys=table.keys.astype(np.uint32), rarity=table.rarity.astype(np.float16)
+    )
+
+
+def load_rarity(path: Path) -> RarityTable:
+    """Return the rarity table in a file."""
+    with np.load(path, allow_pickle=False) as table:
+        return RarityTable(table["keys"].astype(np.int64), table["rarity"].astype(np.float32))
+
+
+def _if_there(path: Path) -> Path | None:
+    return path if path.exists() else None

@@ -1,0 +1,259 @@
+"""The whole of a training on a user's own records: killed, continued, exported, used."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+pytest.importorskip("onnxscript")
+pytest.importorskip("matplotlib")
+
+from transformers import BertConfig, BertModel  # noqa: E402
+
+from ctxpack import Passage, Pipeline  # noqa: E402
+from ctxpack.errors import InputError, ModelError  # noqa: E402
+from ctxpack.scoring.base import PassageScores, best_of  # noqa: E402
+from ctxpack.scoring.bundled import Swift  # noqa: E402
+from ctxpack.scoring.manifest import MODELS, Manifest  # noqa: E402
+from ctxpack.scoring.swift import ENCODER, NAME, SwiftModel  # noqa: E402
+from ctxpack.train import own  # noqa: E402
+from ctxpack.train.rebuild import encoder_weights  # noqa: E402
+from ctxpack.train.records import Record, parse  # noqa: E402
+from ctxpack.train.scorer import SwiftLogits, word_pieces  # noqa: E402
+from ctxpack.train.start import Start, prepare  # noqa: E402
+from ctxpack.train.whole import Plan, Telling, train  # noqa: E402
+
+SHIPS = ("Ada", "Bure", "Cato", "Dido", "Eos", "Fram", "Gaia", "Hero", "Iris", "Juno")
+FACTS = ("was built in {year}", "sank off {place}", "carried {cargo} to the north")
+QUERIES = ("When was the {ship} built?", "Where did the {ship} sink?", "What did the {ship} carry?")
+N_STEPS = 3
+
+
+def record(number: int) -> dict[str, Any]:
+    """Return one of thirty records on ships, each with a passage of its own and one on oats."""
+    ship, kind = SHIPS[number // 3], number % 3
+    fact = FACTS[kind].format(year=1900 + number, place=f"Cape {ship}", cargo=f"{ship} oil")
+    text = f"It rained all week. The {ship} {fact}. Nobody wrote it down."
+    start = text.index("The")
+    return {
+        "query": QUERIES[kind].format(ship=ship),
+        "span_kind": "sentence",
+        "passages": [
+            {
+                "text": text,
+                "title": ship,
+                "gold": True,
+                "evidence": [[start, text.index("Nobody")]],
+            },
+            {
+                "text": f"Oats are sown in spring of {number}. They are cut in August.",
+                "gold": False,
+            },
+        ],
+    }
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the directory of a tiny base model with random weights."""
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=30522,
+        hidden_size=128,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        intermediate_size=64,
+    )
+    directory = tmp_path_factory.mktemp("models") / "tiny-base"
+    BertModel(config, add_pooling_layer=False).save_pretrained(directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file of thirty records."""
+    path = tmp_path_factory.mktemp("data") / "ships.jsonl.gz"
+    with gzip.open(path, "wt", encoding="utf-8") as file:
+        file.writelines(json.dumps(record(number)) + "\n" for number in range(30))
+    return path
+
+
+def plan(data: Path, source: Path, out: Path) -> Plan:
+    """Return a plan of a few small steps that saves after each."""
+    mixture = own.mixture([data], "none")
+    settings = {"batch_tokens": 60, "batch_queries": 4, "checkpoint_s": 0, "frozen_layers": 0}
+    mixture = mixture.model_copy(update={"fit": mixture.fit.model_copy(update=settings)})
+    return Plan(mixture, Path(), str(source), out, N_STEPS, is_own=True)
+
+
+class Trained:
+    """A run that was killed once and then finished."""
+
+    def __init__(self, data: Path, base: Path, out: Path) -> None:
+        self.out = out
+        self.steps: list[int] = []
+        plan_of_it = plan(data, base, out)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the exporter
+            with pytest.raises(KeyboardInterrupt):
+                train(plan_of_it, Telling(lambda line: None, self.die_at_two))
+            train(plan_of_it, Telling(lambda line: None, self.see))
+
+    def see(self, line: dict[str, Any]) -> None:
+        """Remember the step."""
+        self.steps.append(line["step"])
+
+    def die_at_two(self, line: dict[str, Any]) -> None:
+        """Kill the run when a checkpoint of its first step is there."""
+        self.see(line)
+        if line["step"] == 2:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def trained(data: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Return a trained model with its run."""
+    return Trained(data, base, tmp_path_factory.mktemp("out") / "ships")
+
+
+def test_killed_run_goes_on_from_its_checkpoint(trained: Trained) -> None:
+    """The second step is taken again, the first is not; the log ends with the last one."""
+    assert trained.steps == [0, 1, 2, 2, 3, 3]
+
+
+def test_trained_model_packs(trained: Trained) -> None:
+    """A recipe that names the directory runs with the model."""
+    scorer = {NAME: {"path": str(trained.out)}}
+    pipeline = Pipeline.from_recipe("balanced", scorer=scorer)
+    passages = [Passage(part["text"]) for part in record(4)["passages"]]
+    packed = pipeline.compress("Where did the Bure sink?", passages, budget=40)
+    assert packed.evidence
+    assert pipeline.recipe.scorer == Swift(path=str(trained.out))
+
+
+def test_card_and_diagrams_are_written(trained: Trained) -> None:
+    """The card names the data, the start, the licence and the diagrams."""
+    text = (trained.out / "model-card.md").read_text()
+    for words in ("# ships", "`ships` | 22 | none", "from: tiny-base", "calibration.svg"):
+        assert words in text
+    assert "<svg" in (trained.out / "calibration.svg").read_text()
+
+
+def test_other_data_is_refused(trained: Trained, data: Path, base: Path) -> None:
+    """A directory holds one run; what differs is said."""
+    other = plan(data, base, trained.out)._replace(steps=9)
+    with pytest.raises(InputError, match="run: is of other steps; give another --out"):
+        train(other, Telling(lambda line: None, lambda line: None))
+
+
+RECORDS = [parse(record(number)) for number in (0, 1, 2, 15, 29)]
+
+
+def spans(score: Callable[[Record], list[PassageScores]]) -> NDArray[np.float32]:
+    """Return the span logits of a few records."""
+    return np.concatenate([part.spans for record in RECORDS for part in score(record)])
+
+
+def exported_logits(models: Path) -> NDArray[np.float32]:
+    """Return the span logits of an exported model."""
+    model = SwiftModel(Manifest.load(NAME, models=models), models=models)
+
+    def score(record: Record) -> list[PassageScores]:
+        asked = model.asked(record.query)
+        found = []
+        for split in (candidate.split for candidate in record.candidates):
+            parts = model.segments(split)
+            logits = [model.logits(asked, model.encoded(part)) for part in parts]
+            found.append(best_of(split, parts, logits, lowest=-np.inf))
+        return found
+
+    return spans(score)
+
+
+def rebuilt_logits(start: Start) -> NDArray[np.float32]:
+    """Return the span logits of a start."""
+    assert start.rarity is not None
+    scorer = SwiftLogits(start.swift(start.rarity, 0), word_pieces())
+    return spans(
+        lambda record: scorer.score(record.query, [one.split for one in record.candidates])
+    )
+
+
+def test_run_is_a_start(trained: Trained, tmp_path: Path) -> None:
+    """Training can go on from the weights of a run, which are those before quantisation."""
+    start = prepare(str(trained.out), tmp_path / "start")
+    assert (start.name, start.distilled) == ("a run from tiny-base", "base")
+    np.testing.assert_allclose(rebuilt_logits(start), exported_logits(trained.out), atol=0.05)
+
+
+def test_exported_model_is_a_start(trained: Trained, tmp_path: Path) -> None:
+    """Without its run, a model's weights are rebuilt from its graphs."""
+    shutil.copytree(trained.out, tmp_path / "model", ignore=shutil.ignore_patterns("run"))
+    start = prepare(str(tmp_path / "model"), tmp_path / "start")
+    assert start.distilled == "start"
+    np.testing.assert_allclose(rebuilt_logits(start), exported_logits(trained.out), atol=0.05)
+
+
+def test_installed_encoder_is_rebuilt() -> None:
+    """Rebuilt, it gives almost the vectors of its graph: only activations are rounded there."""
+    manifest = Manifest.load(NAME)
+    config, base, projections = encoder_weights(manifest.read(ENCODER))
+    bert = BertModel(config, add_pooling_layer=False).eval()
+    bert.load_state_dict(base)
+    model = SwiftModel(manifest)
+    ids = word_pieces().query("Who designed the lighthouse at Cape Arden?").ids
+    with torch.no_grad():
+        states = bert(torch.from_numpy(ids)[None]).last_hidden_state[0]
+        found = torch.nn.functional.normalize(states @ projections["query.weight"].T, dim=-1)
+    wanted = model._encoder.run(["query"], {"ids": ids})[0]
+    assert (found.numpy() * wanted).sum(1).min() > 0.99
+
+
+def test_start_of_another_kind_is_refused(tmp_path: Path) -> None:
+    """A directory with nothing to start from raises, and leaves nothing behind."""
+    with pytest.raises(InputError, match=r"--from .*: must be 'ctxpack-swift'"):
+        prepare(str(tmp_path), tmp_path / "start")
+    assert not (tmp_path / "start").exists()
+
+
+def test_base_of_another_vocabulary_is_refused(base: Path, tmp_path: Path) -> None:
+    """The bundled tokenizer's numbers would mean other words to it."""
+    shutil.copytree(base, tmp_path / "base")
+    (tmp_path / "base" / "vocab.txt").write_text("[PAD]\n[UNK]\n")
+    with pytest.raises(InputError, match="must have the vocabulary of bert-base-uncased"):
+        prepare(str(tmp_path / "base"), tmp_path / "start")
+
+
+def test_damaged_model_is_no_start(trained: Trained, tmp_path: Path) -> None:
+    """A graph that is not the one of the manifest is not read."""
+    shutil.copytree(trained.out, tmp_path / "model", ignore=shutil.ignore_patterns("run"))
+    (tmp_path / "model" / ENCODER).write_bytes(b"other")
+    with pytest.raises(ModelError, match="must have SHA-256"):
+        prepare(str(tmp_path / "model"), tmp_path / "start")
+
+
+def test_data_without_evidence_is_refused(base: Path, tmp_path: Path) -> None:
+    """Nothing can be calibrated to passages alone; the message says how many records have it."""
+    path = tmp_path / "bare.jsonl"
+    raws = [record(number) for number in range(20)]
+    for raw in raws:
+        raw["passages"][0]["evidence"] = []
+    path.write_text("".join(json.dumps(raw) + "\n" for raw in raws))
+    with pytest.raises(InputError, match="bare: train has 12 records, 0 of them with `evidence`"):
+        train(plan(path, base, tmp_path / "out"), Telling(print, print))
+
+
+def test_installed_models_stay_as_they_are() -> None:
+    """A run never writes into the package."""
+    assert not (MODELS / "run").exists()
