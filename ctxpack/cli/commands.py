@@ -16,6 +16,7 @@ from ctxpack.cli.demo import demo
 from ctxpack.cli.doctor import doctor
 from ctxpack.cli.pack import pack
 from ctxpack.cli.recipes import app as recipes
+from ctxpack.cli.train import app as train
 from ctxpack.errors import CtxpackError
 
 
@@ -47,6 +48,7 @@ app.command()(pack)
 app.add_typer(recipes, name="recipes")
 app.command()(doctor)
 app.add_typer(bench, name="bench")
+app.add_typer(train, name="train")
 
 
 def main() -> None:
