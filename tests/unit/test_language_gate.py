@@ -109,6 +109,21 @@ def test_a_call_in_another_language_is_scored_by_words() -> None:
     assert packed.report["notes"] == ["scorer: lexical, because query or passages are not English"]
 
 
+def test_a_call_in_another_language_has_no_second_hop() -> None:
+    """The lexical scorer hops by itself; evidence behind its query would be more words to match."""
+    passages = [Passage(GERMAN), Passage("Die Mensa öffnet um elf Uhr.")]
+    scores = [
+        [span["score"] for span in packed.report["details"] or ()]
+        for steps in (["score"], ["score", "hops"])
+        for packed in [
+            Pipeline.from_recipe({"scorer": English(), "steps": steps}).compress(
+                "Wann schließt die Bibliothek?", passages, details=True
+            )
+        ]
+    ]
+    assert scores[0] == scores[1]
+
+
 def test_the_gate_is_quick() -> None:
     """Twenty long passages are judged in well under a millisecond, from a sample."""
     texts = [ENGLISH * 100] * 20
