@@ -53,8 +53,8 @@ class SQLiteCache:
     Args:
         path: of the file, made when needed.
         max_bytes: of the file, for all namespaces together; >= 100,000. One write may take it over
-            by 4 MB or a larger value, and a log of about 4 MB lies beside it while in use. A value of
-            more than half of `max_bytes` is not kept.
+            by 4 MB or one larger value, and a log of some 4 MB lies beside it while in use. A value
+            of more than half of `max_bytes` is not kept.
         ttl_s: seconds until a value is forgotten; a later write removes it from the file. None:
             never.
         namespace: sees and clears only what was stored under the same name.
