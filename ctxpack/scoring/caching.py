@@ -1,4 +1,7 @@
-"""The cache of a pipeline: the one that its recipe names, or one in memory by default."""
+"""What stands between a pipeline and its scorer: a fair queue, and a cache.
+
+The cache is the one that the recipe names, or one in memory by default.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from ctxpack.cache.options import NO_CACHE, CacheOptions
 from ctxpack.cache.recording import CacheUse, recorded
 from ctxpack.errors import RecipeError
 from ctxpack.scoring.base import Scorer, has_segments
+from ctxpack.scoring.batching import BatchingScorer, BatchingSegmentScorer
 from ctxpack.scoring.cached import CachedScorer
 
 DEFAULT_URL = "memory:?max_bytes=128MB"
@@ -45,6 +49,9 @@ def options_of(scorer: Scorer, given: str | CacheOptions | None) -> CacheOptions
 class Caching:
     """A scorer with its cache, if it has one.
 
+    A `SegmentScorer` is put behind a fair queue, unless it has one: calls from many threads then
+    use no more threads for it than there are processors, and a call alone uses them all.
+
     Args:
         scorer: what scores.
         given: what the recipe says of a cache.
@@ -67,6 +74,8 @@ class Caching:
         options = options_of(scorer, given)
         if options is None and cache is not None:
             options = CacheOptions(url=cache.name)
+        if has_segments(scorer) and not isinstance(scorer, BatchingScorer):
+            scorer = BatchingSegmentScorer(scorer)
         self._own: SegmentCache | None = None
         if options is None:
             self.scorer = scorer

@@ -23,6 +23,7 @@ from ctxpack.scoring.base import (
 )
 from ctxpack.scoring.batching import BatchingScorer, Limits, batching
 from ctxpack.scoring.bundled import Swift
+from ctxpack.scoring.caching import Caching
 from ctxpack.scoring.lexical import Lexical
 from ctxpack.selection import Passage, SplitPassage, unsplit
 from ctxpack.testing import ScorerContract
@@ -270,3 +271,12 @@ def test_travels_with_its_limits() -> None:
     shared = batching(Letters(), limits=Limits(workers=3))
     assert repr(pickle.loads(pickle.dumps(shared))) == repr(shared)
     assert "workers=3" in repr(shared)
+
+
+def test_a_pipeline_shares_its_segment_scorer(scorer: ConfiguredScorer) -> None:
+    """A pipeline puts the queue between cache and model; a queue that is there stays."""
+    own = batching(Letters(), limits=Limits(workers=3))
+    assert "CachedScorer(BatchingSegmentScorer(Letters()" in repr(Caching(Letters(), None).scorer)
+    assert repr(own) in repr(Caching(own, None).scorer)
+    assert Caching(own, "none").scorer is own
+    assert Caching(scorer, None).scorer is scorer
