@@ -170,14 +170,18 @@ def quality(
         embeddings=embeddings,
     )
     record = measure(study)
-    rows = [
+    _show(("data set", "budget", "method", "retention", "over budget"), _kept(record["sets"]))
+    _write(record, output)
+
+
+def _kept(sets: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Return a row for each data set, budget and method."""
+    return [
         (name, budget, method, f"{row['retention']:.3f}", f"{row['over_budget']:.3f}")
-        for name, results in record["sets"].items()
+        for name, results in sets.items()
         for budget, methods in results["budgets"].items()
         for method, row in methods.items()
     ]
-    _show(("data set", "budget", "method", "retention", "over budget"), rows)
-    _write(record, output)
 
 
 def _show(columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: int = 2) -> None:

@@ -114,8 +114,8 @@ class WordPieces:
 
     def query(self, text: str) -> Query:
         """Return what the model reads of a query, which may be an `extended` one."""
-        question, _, evidence = text.partition(EVIDENCE_MARK)
-        tokens = self.tokens(question)
+        first, _, evidence = text.partition(EVIDENCE_MARK)
+        tokens = self.tokens(first)
         body = slice(0, QUERY_WINDOW - 2)
         query = Query(
             np.concatenate(([self.cls], tokens.ids[body], [self.sep])),

@@ -252,8 +252,14 @@ def _shifted(nodes: Tensor) -> tuple[Tensor, Tensor]:
 
 def _phrases(weighted: Tensor) -> Tensor:
     """Return (n_queries, n_tokens): rarity of the query's word pairs that stand here in a row."""
+    pairs = _pairs(weighted)
+    return torch.maximum(pairs, functional.pad(pairs[:, :-1], (1, 0)))
+
+
+def _pairs(weighted: Tensor) -> Tensor:
+    """Return (n_queries, n_tokens): rarity of the query's word pairs that begin here."""
     pairs = torch.minimum(weighted[:, :-1, :-1], weighted[:, 1:, 1:]).amax(1)
-    return torch.maximum(functional.pad(pairs, (0, 1)), functional.pad(pairs, (1, 0)))
+    return functional.pad(pairs, (0, 1))
 
 
 def _overlap(part: _Part, segment: SegmentSide) -> Tensor:
@@ -276,10 +282,6 @@ def _overlap(part: _Part, segment: SegmentSide) -> Tensor:
 
     own, whole = share(has, rarity), share(everywhere, rarity)
     rarest = rarity.amax(1).clamp(min=1e-3)[:, None]
-    phrase = torch.minimum(
-        rarity[:, :-1, None] * same[:, :-1, :-1], rarity[:, 1:, None] * same[:, 1:, 1:]
-    ).amax(1)
-    phrase = functional.pad(phrase, (0, 1))[:, None] * members
     weight = segment.rarity * members
     covered = same.amax(1) @ weight.T / weight.sum(1).clamp(min=1e-3)
     in_title = covered[:, :1].expand_as(own)
@@ -295,7 +297,7 @@ def _overlap(part: _Part, segment: SegmentSide) -> Tensor:
             share(near, rarity**3),
             (has * rarity[..., None]).amax(1) / rarest,
             share(torch.log1p(counts), rarity),
-            phrase.amax(-1),
+            (_pairs(same * rarity[:, :, None])[:, None] * members).amax(-1),
             covered,
             in_title,
             in_title**3,
