@@ -40,6 +40,8 @@ HEAD_INPUTS = frozenset(
 
 CUTS = 50_000
 """Passages of which a model remembers where they are cut, at about 200 bytes each."""
+QUERIES = 64
+"""Queries whose vectors a model remembers, at most 80 kB each: a call may score in parts."""
 
 
 class Logits(NamedTuple):
@@ -72,6 +74,7 @@ class SwiftModel:
         tokenizer = Tokenizer.from_str(manifest.read(TOKENIZER, models=models).decode())
         self.pieces = WordPieces(tokenizer)
         self._cuts: Recent[tuple[tuple[int, int], ...]] = Recent(CUTS)
+        self._asked: Recent[dict[str, Any]] = Recent(QUERIES)
         table = np.load(io.BytesIO(manifest.read(RARITY, models=models)), allow_pickle=False)
         self._rarity = RarityTable(
             table["keys"].astype(np.int64), table["rarity"].astype(np.float32)
@@ -99,7 +102,11 @@ class SwiftModel:
         return pack(EncodedSegment.of(len(segment.ends), read, vectors))
 
     def asked(self, query: str) -> dict[str, Any]:
-        """Return what the head reads of a query."""
+        """Return what the head reads of a query, which is remembered."""
+        content = query.encode("utf-8", "surrogatepass")
+        return self._asked.get(content, lambda: self._newly_asked(query))
+
+    def _newly_asked(self, query: str) -> dict[str, Any]:
         tokens = self.pieces.query(query)
         return {
             "query": self._encoder.run(["query"], {"ids": tokens.ids})[0],
