@@ -148,12 +148,12 @@ def _stretches_of_stdin(input_format: InputFormat) -> Iterator[Stretch]:
 
 def _lines(source: str, file: BinaryIO, *, keep: bool) -> Iterator[Stretch]:
     start, first = 0, 1
-    while chunk := file.read(STRETCH_BYTES):
-        chunk += file.readline()
-        content = chunk if keep else None
-        yield Stretch(source, InputFormat.JSONL, len(chunk), start, first, content)
-        start += len(chunk)
-        first += chunk.count(b"\n")
+    while raw := file.read(STRETCH_BYTES):
+        raw += file.readline()
+        content = raw if keep else None
+        yield Stretch(source, InputFormat.JSONL, len(raw), start, first, content)
+        start += len(raw)
+        first += raw.count(b"\n")
 
 
 def _text_of(stretch: Stretch) -> str:

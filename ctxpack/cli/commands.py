@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 import ctxpack
 from ctxpack.cli import errors
 from ctxpack.cli.bench import app as bench
+from ctxpack.cli.cache import app as cache
 from ctxpack.cli.demo import demo
 from ctxpack.cli.doctor import doctor
 from ctxpack.cli.pack import pack
@@ -46,6 +47,7 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(pack)
 app.add_typer(recipes, name="recipes")
+app.add_typer(cache, name="cache")
 app.command()(doctor)
 app.add_typer(bench, name="bench")
 app.add_typer(train, name="train")
