@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import PrivateAttr
+from pydantic import Field, PrivateAttr
 
 from ctxpack.errors import ModelError
 from ctxpack.process import PerProcess
@@ -27,12 +27,12 @@ from ctxpack.scoring.base import (
 )
 from ctxpack.scoring.encodings import FORMAT
 from ctxpack.scoring.manifest import MODELS, Calibration, Manifest
-from ctxpack.scoring.swift import NAME, Logits, SwiftModel
+from ctxpack.scoring.swift import CPU, NAME, Logits, SwiftModel
 from ctxpack.selection import FloatArray, SplitPassage
 
 _BUNDLED = Manifest.load(NAME)
-_MODELS: dict[tuple[Path, str], PerProcess[SwiftModel]] = {}
-"""Directory and version of the weights → the model that all scorers of a process share."""
+_MODELS: dict[tuple[Path, str, tuple[str, ...]], PerProcess[SwiftModel]] = {}
+"""Directory, version of the weights, providers → the model that the scorers of a process share."""
 
 
 class _Points:
@@ -52,6 +52,8 @@ class Swift(ConfiguredScorer):
 
     Args:
         path: directory that `ctxpack train` wrote, for a model of your own; None for the bundled.
+        providers: execution providers of onnxruntime, best first, such as
+            ``CUDAExecutionProvider``; by default the CPU's. Their scores differ in the last digits.
     """
 
     name: ClassVar[str] = NAME
@@ -60,6 +62,7 @@ class Swift(ConfiguredScorer):
     languages: ClassVar[frozenset[str] | None] = frozenset({"en"})
 
     path: str | None = None
+    providers: tuple[str, ...] = Field(default=CPU, min_length=1)
     _manifest: Manifest = PrivateAttr(default=_BUNDLED)
 
     def model_post_init(self, _: Any, /) -> None:
@@ -78,9 +81,9 @@ class Swift(ConfiguredScorer):
 
     @property
     def _shared(self) -> PerProcess[SwiftModel]:
-        key = self._directory, self._manifest.version
-        made = PerProcess(partial(SwiftModel, self._manifest, models=self._directory))
-        return _MODELS.setdefault(key, made)
+        key = self._directory, self._manifest.version, self.providers
+        load = partial(SwiftModel, self._manifest, models=self._directory, providers=self.providers)
+        return _MODELS.setdefault(key, PerProcess(load))
 
     @property
     def version(self) -> str:
@@ -89,13 +92,13 @@ class Swift(ConfiguredScorer):
 
     @property
     def fingerprint(self) -> bytes:
-        """What encodings and scores depend on: files, calibration, formats, libraries.
+        """What encodings and scores depend on: files, calibration, providers, formats, libraries.
 
         Not where the files lie: the same model has the same fingerprint on every machine.
         """
         manifest = self._manifest
         parts = (str(sorted(manifest.files.items())), str(manifest.calibration), *_libraries())
-        return fingerprint_of(Swift(), *parts)
+        return fingerprint_of(Swift(providers=self.providers), *parts)
 
     def score(self, query: str, passages: Sequence[SplitPassage]) -> list[PassageScores]:
         """Return probabilities: of relevance for a passage, of being evidence for a span.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 NAME = "ctxpack-swift"
+CPU = ("CPUExecutionProvider",)
 TOKENIZER = "tokenizer.json"
 ENCODER, HEAD, RARITY = (f"{NAME}/{file}" for file in ("encoder.onnx", "head.onnx", "rarity.npz"))
 HEAD_INPUTS = frozenset(
@@ -62,13 +64,16 @@ class SwiftModel:
     Args:
         manifest: names the files.
         models: directory that holds them.
+        providers: execution providers of onnxruntime, best first.
 
     Raises:
         ModelError: a file is missing, is not the one that the manifest names, or is of a version
             of the model that cannot be run here.
     """
 
-    def __init__(self, manifest: Manifest, *, models: Path = MODELS) -> None:
+    def __init__(
+        self, manifest: Manifest, *, models: Path = MODELS, providers: Sequence[str] = CPU
+    ) -> None:
         from tokenizers import Tokenizer
 
         tokenizer = Tokenizer.from_str(manifest.read(TOKENIZER, models=models).decode())
@@ -79,8 +84,8 @@ class SwiftModel:
         self._rarity = RarityTable(
             table["keys"].astype(np.int64), table["rarity"].astype(np.float32)
         )
-        self._encoder = _session(manifest.read(ENCODER, models=models))
-        self._head = _session(manifest.read(HEAD, models=models))
+        self._encoder = _session(manifest.read(ENCODER, models=models), providers)
+        self._head = _session(manifest.read(HEAD, models=models), providers)
         # A head without second hops reads neither evidence nor the rarity of a segment's words.
         self._head_inputs = {part.name for part in self._head.get_inputs()}
         if not self._head_inputs <= HEAD_INPUTS:
@@ -135,10 +140,22 @@ class SwiftModel:
         return Logits(float(relevance[0]), logits)
 
 
-def _session(model: bytes) -> InferenceSession:
-    from onnxruntime import InferenceSession, SessionOptions
+def _session(model: bytes, providers: Sequence[str]) -> InferenceSession:
+    """Return a session that runs on the first of the providers.
 
+    Raises:
+        ModelError: this onnxruntime does not have it, or could not start it.
+    """
+    from onnxruntime import InferenceSession, SessionOptions, get_available_providers
+
+    there = get_available_providers()
+    for provider in providers:
+        if provider not in there:
+            raise ModelError(f"{NAME}: no {provider!r} in this onnxruntime: {', '.join(there)}")
     options = SessionOptions()
     # One thread a call: callers bring their own, and a pool of threads does not survive a fork.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    return InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    session = InferenceSession(model, options, providers=list(providers))
+    if session.get_providers()[0] != providers[0]:
+        raise ModelError(f"{NAME}: onnxruntime could not start {providers[0]!r}")
+    return session

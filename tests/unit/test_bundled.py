@@ -173,6 +173,16 @@ def test_missing_manifest_is_a_model_error(tmp_path: Path) -> None:
         Manifest.load(NAME, models=tmp_path)
 
 
+def test_provider_that_is_not_there_is_refused() -> None:
+    """A wish for a device is not answered by another one in silence."""
+    scorer = read_scorer({NAME: {"providers": ["AbacusExecutionProvider"]}}, where="test")
+    with pytest.raises(
+        ModelError, match=r"no 'AbacusExecutionProvider' in this onnxruntime: .*CPU"
+    ):
+        scorer.warm_up()
+    assert scorer.fingerprint != Swift().fingerprint
+
+
 def test_operating_points_fall_with_caution() -> None:
     """More recall takes a lower threshold."""
     points = Swift.operating_points
