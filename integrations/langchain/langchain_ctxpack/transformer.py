@@ -40,6 +40,11 @@ class CtxPackTransformer(BaseModel, BaseDocumentTransformer):
         token_counter: what `Pipeline.from_recipe` takes, or the language model itself; None for the
             recipe's own.
         title_key: metadata key of a document's title; None for no title.
+        cache: URL or options of a cache, as a recipe spells them; then what a scorer computes of
+            the documents that come out is stored, ahead of the first query. Nothing may change
+            their text or title afterwards. None: the cache of `cache_recipe`.
+        cache_recipe: what later queries are compressed with, a `CtxPackCompressor`'s `recipe`, with
+            a scorer that can store; None for ``balanced`` where there is a `cache`.
 
     Raises:
         ValueError: a setting breaks a rule, or the recipe scores and there is no query.
@@ -52,8 +57,11 @@ class CtxPackTransformer(BaseModel, BaseDocumentTransformer):
     part_tokens: int | None = Field(default=None, gt=0)
     token_counter: Counter = None
     title_key: str | None = "title"
+    cache: str | dict[str, Any] | None = None
+    cache_recipe: RecipeSource | None = None
 
     _pipeline: Pipeline = PrivateAttr()
+    _later: Pipeline | None = PrivateAttr(default=None)
 
     def model_post_init(self, context: Any, /) -> None:
         """Read the settings now, so that a mistake shows before the first call."""
@@ -63,20 +71,31 @@ class CtxPackTransformer(BaseModel, BaseDocumentTransformer):
         steps = [step.name for step in self._pipeline.recipe.steps]
         if self.query is None and "score" in steps:
             raise ValueError(f"`query` must be given for a recipe that scores, got {steps!r}")
+        if self.cache is not None or self.cache_recipe is not None:
+            later = "balanced" if self.cache_recipe is None else self.cache_recipe
+            self._later = Pipeline.from_recipe(later)
+        if self.cache is not None and self._later is not None:
+            self._later = Pipeline.from_recipe(self._later, cache=self.cache)
 
     def transform_documents(
         self, documents: Sequence[Document], **kwargs: Any
     ) -> Sequence[Document]:
         """Return the transformed documents; the framework's `kwargs` have no meaning here."""
-        query = _NO_QUERY if self.query is None else self.query
-        packed = self._pipeline.compress(query, passages_of(documents, self.title_key))
-        kept = documents_of(packed, documents)
-        if self.part_tokens is None:
-            return kept
-        return parts_of(kept, packed, self._pipeline.token_counter, self.part_tokens)
+        result = self._transformed(documents)
+        if self._later is not None:
+            self._later.cache_passages(passages_of(result, self.title_key))
+        return result
 
     async def atransform_documents(
         self, documents: Sequence[Document], **kwargs: Any
     ) -> Sequence[Document]:
         """Return what `transform_documents` returns, computed in the pipeline's worker pool."""
         return await self._pipeline.run_in_pool(partial(self.transform_documents, documents))
+
+    def _transformed(self, documents: Sequence[Document]) -> list[Document]:
+        query = _NO_QUERY if self.query is None else self.query
+        packed = self._pipeline.compress(query, passages_of(documents, self.title_key))
+        kept = documents_of(packed, documents)
+        if self.part_tokens is None:
+            return kept
+        return parts_of(kept, packed, self._pipeline.token_counter, self.part_tokens)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import copy
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from langchain_classic.retrievers.document_compressors import DocumentCompressorPipeline
 from langchain_core.documents import BaseDocumentTransformer, Document
 
 from ctxpack import Pipeline
+from ctxpack.scoring.bundled import Swift
 from langchain_ctxpack import CtxPackCompressor, CtxPackTransformer
 
 MANUAL = """# Pump
@@ -155,3 +159,61 @@ def test_travels(manual: Document) -> None:
     read = CtxPackTransformer.model_validate_json(transformer.model_dump_json())
     assert read.transform_documents([manual]) == parts
     assert pickle.loads(pickle.dumps(transformer)).transform_documents([manual]) == parts
+
+
+LATER = {"name": "later", "scorer": "ctxpack-swift", "steps": ["score", "select"]}
+OTHER_PROCESS = """
+import sys
+from langchain_core.documents import Document
+from langchain_ctxpack import CtxPackCompressor
+from ctxpack import Pipeline
+from ctxpack.scoring.bundled import Swift
+
+Swift.encode = None    # so that a miss is an error
+later = {"name": "later", "scorer": "ctxpack-swift", "steps": ["score", "select"]}
+compressor = CtxPackCompressor(recipe=Pipeline.from_recipe(later, cache=sys.argv[1]))
+documents = [Document(sys.argv[2], metadata={"title": "Pump"})]
+assert compressor.compress_documents(documents, "Where does the pump stand?")
+"""
+
+
+class TestWarming:
+    """A cache that is filled while documents are loaded."""
+
+    @pytest.mark.parametrize("asynchronous", [False, True])
+    def test_a_query_finds_all_parts(
+        self, asynchronous: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What came out of the transformer is not encoded again by the compressor."""
+        pipeline = Pipeline.from_recipe(LATER, cache="memory:")
+        loader = CtxPackTransformer(part_tokens=30, cache_recipe=pipeline)
+        manual = [Document(MANUAL, id="manual", metadata={"title": "Pump"}), Document("A lamp.")]
+        if asynchronous:
+            parts = asyncio.run(loader.atransform_documents(manual))
+        else:
+            parts = loader.transform_documents(manual)
+        monkeypatch.setattr(Swift, "encode", None)  # so that a miss is an error
+        compressor = CtxPackCompressor(recipe=pipeline)
+        assert len(parts) > 2
+        assert compressor.compress_documents(parts, "Where does the pump stand?")
+
+    def test_another_process_finds_it(self, tmp_path: Path) -> None:
+        """What one process stored in a file, another finds."""
+        url = f"sqlite:///{tmp_path}/segments.db"
+        loader = CtxPackTransformer(cache=url, cache_recipe=LATER)
+        loader.transform_documents([Document(MANUAL, metadata={"title": "Pump"})])
+        command = [sys.executable, "-c", OTHER_PROCESS, url, MANUAL]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+    def test_documents_come_out_as_without(self) -> None:
+        """A cache changes no document."""
+        manual = [Document(MANUAL, id="manual")]
+        warming = CtxPackTransformer(part_tokens=30, cache="memory:", cache_recipe=LATER)
+        plain = CtxPackTransformer(part_tokens=30)
+        assert warming.transform_documents(manual) == plain.transform_documents(manual)
+
+    def test_a_scorer_that_cannot_store_is_refused(self) -> None:
+        """The mistake shows before the first document."""
+        with pytest.raises(ValueError, match="pointwise"):
+            CtxPackTransformer(cache="memory:", cache_recipe="lexical")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import subprocess
+import sys
 import threading
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,13 +18,15 @@ from llama_index.core.schema import (
     BaseNode,
     ImageNode,
     NodeRelationship,
+    NodeWithScore,
     RelatedNodeInfo,
     TextNode,
     TransformComponent,
 )
-from llama_index.postprocessor.ctxpack import CtxPackTransform
+from llama_index.postprocessor.ctxpack import CtxPackPostprocessor, CtxPackTransform
 
 from ctxpack import Pipeline
+from ctxpack.scoring.bundled import Swift
 
 BRIDGE = "The harbour bridge was opened in 1932. Painting it takes a crew of twelve."
 FERRY = "The last ferry to the harbour leaves at midnight. Bicycles travel free of charge."
@@ -198,3 +203,62 @@ def test_runs_in_worker_processes(copies: list[BaseNode]) -> None:
     nodes = [copies[0], copies[2], copies[1], copies[3]]
     kept = asyncio.run(pipeline.arun(nodes=nodes, num_workers=2))
     assert ids(kept) == ["bridge", "ferry", "tower"]
+
+
+LATER = {"name": "later", "scorer": "ctxpack-swift", "steps": ["score", "select"]}
+QUERY = "When was the bridge opened?"
+OTHER_PROCESS = """
+import sys
+from llama_index.core.schema import NodeWithScore, TextNode
+from llama_index.postprocessor.ctxpack import CtxPackPostprocessor
+from ctxpack import Pipeline
+from ctxpack.scoring.bundled import Swift
+
+Swift.encode = None    # so that a miss is an error
+later = {"name": "later", "scorer": "ctxpack-swift", "steps": ["score", "select"]}
+postprocessor = CtxPackPostprocessor(recipe=Pipeline.from_recipe(later, cache=sys.argv[1]))
+node = TextNode(text=sys.argv[2], metadata={"title": "Bridges"})
+query = "When was the bridge opened?"
+assert postprocessor.postprocess_nodes([NodeWithScore(node=node)], query_str=query)
+"""
+
+
+class TestWarming:
+    """A cache that is filled while nodes are ingested."""
+
+    @pytest.mark.parametrize("asynchronous", [False, True])
+    def test_a_query_finds_all_nodes(
+        self, asynchronous: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What an ingestion pipeline stored is not encoded again by the postprocessor."""
+        pipeline = Pipeline.from_recipe(LATER, cache="memory:")
+        ingestion = IngestionPipeline(transformations=[CtxPackTransform(cache_recipe=pipeline)])
+        nodes = [TextNode(text=BRIDGE, metadata={"title": "Bridges"}), TextNode(text=FERRY)]
+        if asynchronous:
+            stored = asyncio.run(ingestion.arun(nodes=nodes))
+        else:
+            stored = ingestion.run(nodes=nodes)
+        monkeypatch.setattr(Swift, "encode", None)  # so that a miss is an error
+        found = [NodeWithScore(node=node) for node in stored]
+        postprocessor = CtxPackPostprocessor(recipe=pipeline)
+        assert postprocessor.postprocess_nodes(found, query_str=QUERY)
+
+    def test_another_process_finds_it(self, tmp_path: Path) -> None:
+        """What one process stored in a file, another finds."""
+        url = f"sqlite:///{tmp_path}/segments.db"
+        node = TextNode(text=BRIDGE, metadata={"title": "Bridges"})
+        CtxPackTransform(cache=url, cache_recipe=LATER)([node])
+        command = [sys.executable, "-c", OTHER_PROCESS, url, BRIDGE]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+    def test_nodes_come_out_as_without(self, copies: list[BaseNode]) -> None:
+        """A cache changes no node."""
+        warming = CtxPackTransform(cache="memory:", cache_recipe=LATER)
+        assert warming(copies) == CtxPackTransform()(copies)
+
+    def test_a_copy_warms_too(self) -> None:
+        """A pickled transform has its cache settings, as an ingestion with workers needs."""
+        transform = CtxPackTransform(cache="memory:", cache_recipe=LATER)
+        again = pickle.loads(pickle.dumps(transform))
+        assert (again.cache, again.cache_recipe) == ("memory:", LATER)

@@ -42,6 +42,11 @@ class CtxPackTransform(WholePickle, TransformComponent):
         query: what nodes are kept for; None for a recipe that scores nothing.
         title_key: metadata key of a node's title; copies with different titles are not duplicates.
             None for no title.
+        cache: URL or options of a cache, as a recipe spells them; then what a scorer computes of
+            the nodes that come out is stored, ahead of the first query. Nothing may change their
+            text or title afterwards. None: the cache of `cache_recipe`.
+        cache_recipe: what later queries are compressed with, a `CtxPackPostprocessor`'s `recipe`,
+            with a scorer that can store; None for ``balanced`` where there is a `cache`.
 
     Raises:
         ValueError: a setting breaks a rule, or the recipe scores and there is no query.
@@ -52,8 +57,11 @@ class CtxPackTransform(WholePickle, TransformComponent):
     recipe: RecipeSource | None = Field(default=None, frozen=True)
     query: str | None = Field(default=None, frozen=True)
     title_key: str | None = "title"
+    cache: str | dict[str, Any] | None = Field(default=None, frozen=True)
+    cache_recipe: RecipeSource | None = Field(default=None, frozen=True)
 
     _pipeline: Pipeline = PrivateAttr()
+    _later: Pipeline | None = PrivateAttr(default=None)
 
     def model_post_init(self, context: Any, /) -> None:
         """Read the settings now, so that a mistake shows before the first call."""
@@ -63,6 +71,11 @@ class CtxPackTransform(WholePickle, TransformComponent):
         steps = [step.name for step in self._pipeline.recipe.steps]
         if self.query is None and "score" in steps:
             raise ValueError(f"`query` must be given for a recipe that scores, got {steps!r}")
+        if self.cache is not None or self.cache_recipe is not None:
+            later = "balanced" if self.cache_recipe is None else self.cache_recipe
+            self._later = Pipeline.from_recipe(later)
+        if self.cache is not None and self._later is not None:
+            self._later = Pipeline.from_recipe(self._later, cache=self.cache)
 
     @classmethod
     def class_name(cls) -> str:
@@ -85,7 +98,11 @@ class CtxPackTransform(WholePickle, TransformComponent):
         others = [node for node, passage in pairs if passage is None]
         query = _NO_QUERY if self.query is None else self.query
         packed = self._pipeline.compress(query, [p for _, p in pairs if p is not None])
-        return relinked(_kept(packed, texts) + others, nodes)
+        kept = _kept(packed, texts)
+        if self._later is not None:
+            found = [passage_of(node, self.title_key) for node in kept]
+            self._later.cache_passages([passage for passage in found if passage is not None])
+        return relinked(kept + others, nodes)
 
 
 def _kept(packed: PackedContext, nodes: Sequence[BaseNode]) -> list[BaseNode]:
