@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -176,6 +177,8 @@ def _ready(threads: int | None) -> None:
         import transformers
     except ImportError:
         raise MissingExtraError("ctxpack train", "train") from None
+    # What they say is for those who write models.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     torch.set_num_threads(threads or usable_cpus())
@@ -205,11 +208,12 @@ def _telling() -> Iterator[Telling]:
         task = bar.add_task("", total=1, left="", visible=False)
 
         def watch(line: dict[str, Any]) -> None:
-            left = f"{timedelta(seconds=line['eta_s'])} left"
+            eta_s = line["eta_s"]
+            left = "" if eta_s is None else f"{timedelta(seconds=eta_s)} left"
             bar.update(task, completed=line["step"], total=line["of"], left=left, visible=True)
             shown = _shown(line)
             if shown:
-                console.print(f"step {line['step']} of {line['of']}, {left}: {shown}")
+                console.print(f"step {line['step']} of {line['of']}{left and ', '}{left}: {shown}")
 
         yield Telling(console.print, watch)
 

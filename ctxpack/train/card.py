@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 from ctxpack.scoring.manifest import Manifest
@@ -51,6 +52,7 @@ class Story(NamedTuple):
         trained_on: Markdown.
         never_trained_on: Markdown.
         again: how the training is repeated.
+        table_note: what the table of the evaluation means.
         limits: Markdown.
     """
 
@@ -59,6 +61,7 @@ class Story(NamedTuple):
     trained_on: str
     never_trained_on: str
     again: str
+    table_note: str
     limits: str
 
 
@@ -74,6 +77,7 @@ def shipped(mixture: Mixture) -> Story:
         trained_on="\n".join(_sources(mixture, "train")),
         never_trained_on="\n".join(_sources(mixture, "evaluate")),
         again=AGAIN,
+        table_note=TABLE_NOTE,
         limits=LIMITS,
     )
 
@@ -95,11 +99,11 @@ def card(manifest: Manifest, story: Story, tables: Tables, plot: str) -> str:
         ("## Never trained on", story.never_trained_on),
         (
             "## Training",
-            f"{training['steps']} steps, {training['seconds'] / 60:.0f} minutes on"
+            f"{training['steps']} steps, {timedelta(seconds=training['seconds'])} hours on"
             f" {training['hardware']}; {training['passages']} segments read, {training['pairs']}"
             f" pairs scored. {story.again}",
         ),
-        ("## Evaluation", "\n".join(_table(tables))),
+        ("## Evaluation", "\n".join((story.table_note, "", *_table(tables)))),
         ("## Limits", story.limits.rstrip()),
         ("## Calibration", "\n".join(_calibration(manifest, plot))),
     )
@@ -124,8 +128,6 @@ def _table(tables: Tables) -> Iterable[str]:
         for scorer, lines in tables.items()
         for line in lines
     }
-    yield TABLE_NOTE
-    yield ""
     yield "| task | measure | " + " | ".join(tables) + " |"
     yield "|---|---|" + "---|" * len(tables)
     for task, measure in cells:

@@ -20,7 +20,7 @@ from ctxpack.train.export_head import head_graph
 from ctxpack.train.fit import CHECKPOINT
 from ctxpack.train.mixture import FitSettings
 from ctxpack.train.records import parse
-from ctxpack.train.start import RARITY_FILE, load_rarity, load_start
+from ctxpack.train.start import RARITY_FILE, load_rarity, load_start, save_rarity
 from ctxpack.train.step import Swift
 from ctxpack.train.weights import fresh, load_weights
 
@@ -73,7 +73,7 @@ def write_graphs(swift: Swift, rarity: Path, out: Path) -> Manifest:
         shutil.copyfile(MODELS / TOKENIZER, out / TOKENIZER)
     (out / ENCODER).write_bytes(encoder_graph(swift.encoder).SerializeToString())
     (out / HEAD).write_bytes(head_graph(swift.head).SerializeToString())
-    (out / RARITY).write_bytes(rarity.read_bytes())
+    save_rarity(out / RARITY, load_rarity(rarity))
     files = {
         file: hashlib.sha256((out / file).read_bytes()).hexdigest()
         for file in (TOKENIZER, ENCODER, HEAD, RARITY)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import warnings
 
 import numpy as np
 import onnx
@@ -73,16 +74,18 @@ def head_graph(head: Head) -> onnx.ModelProto:
     )
     shapes = (*[{0: asked}] * 4, *[{0: tokens}] * 4, {0: nodes, 1: tokens})
     file = io.BytesIO()
-    program = torch.onnx.export(
-        _OnePair(head).eval(),
-        example,
-        input_names=INPUTS,
-        output_names=("relevance", "spans"),
-        dynamic_shapes=shapes,
-        dynamo=True,
-        opset_version=20,
-        verbose=False,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter, about itself
+        program = torch.onnx.export(
+            _OnePair(head).eval(),
+            example,
+            input_names=INPUTS,
+            output_names=("relevance", "spans"),
+            dynamic_shapes=shapes,
+            dynamo=True,
+            opset_version=20,
+            verbose=False,
+        )
     program.save(file)
     graph = onnx.load_from_string(file.getvalue())
     for node in graph.graph.node:

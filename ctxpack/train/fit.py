@@ -197,15 +197,20 @@ class Run:
         }
 
     def _line(self) -> Figures:
-        """Return how far the run is, and what is left in seconds, evaluations included."""
+        """Return how far the run is, and what is left in seconds, evaluations included.
+
+        Nobody knows before the first step.
+        """
         done, total = self.progress.step, self.settings.steps
-        per_step = self.progress.seconds / max(done, 1)
+        line: Figures = {"step": done, "of": total, "seconds": round(self.progress.seconds)}
+        if not done:
+            return {**line, "eta_s": None}
+        per_step = self.progress.seconds / done
         if self._recent:
             per_step = sum(self._recent) / len(self._recent)
         eta = per_step * (total - done)
         if done < total:
             eta += self.progress.evaluation_s * (1 + eta // self.settings.evaluate_s)
-        line = {"step": done, "of": total, "seconds": round(self.progress.seconds)}
         return {**line, "eta_s": round(eta)}
 
     def _log(self, figures: Figures, watch: Watch) -> None:

@@ -41,12 +41,13 @@ def reliability_diagrams(quality: Mapping[str, Mapping[str, Any]], path: Path) -
         axis.plot((0, 1), (0, 1), color=GREY, linewidth=1, linestyle="--")
         # Rounding may put a bound of 0 or 1 past its point by a hair.
         bars = np.maximum(0, (shares - low, high - shares))
-        axis.errorbar(
-            probabilities, shares, yerr=bars, fmt="o", markersize=3.5, color=BLUE, linewidth=1
-        )
+        style = {"fmt": "o", "markersize": 3.5, "color": BLUE, "linewidth": 1, "clip_on": False}
+        axis.errorbar(probabilities, shares, yerr=bars, **style)
         axis.set_title(f"{name}, ECE {part['ece']:.3f}, n = {int(counts.sum())}", fontsize=8)
         axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
         axis.tick_params(labelsize=7)
+    for axis in axes.flat[len(quality) - columns : len(quality)]:
+        axis.tick_params(labelbottom=True)
     for axis in axes.flat[len(quality) :]:
         axis.remove()
     figure.supxlabel("probability of evidence", fontsize=9)

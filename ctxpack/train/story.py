@@ -102,6 +102,10 @@ def _story(manifest: Manifest, prepared: Prepared, out: Path) -> Story:
         trained_on="\n".join(("| data set | records | licence |", "|---|---|---|", *trained)),
         never_trained_on="\n".join(kept_out),
         again="`run/run.json` says what was asked for, `run/log.jsonl` how it went.",
+        table_note=(
+            "Average precision of the spans of a record, a mean over the records that were not"
+            " trained on; intervals are 95 % bootstrap over records."
+        ),
         limits=(
             f"Calibration and thresholds were fitted to half of {n_dev} records; with fewer than"
             " 200 they are rough.\nNothing is known of data of another kind."

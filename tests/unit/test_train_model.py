@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pytest
 
@@ -86,9 +84,7 @@ def test_padding_of_a_query_changes_nothing(head: Head) -> None:
 @pytest.fixture(scope="module")
 def graph(head: Head) -> bytes:
     """Return the head's graph."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter
-        return bytes(head_graph(head).SerializeToString())
+    return bytes(head_graph(head).SerializeToString())
 
 
 def test_head_graph_equals_the_head(head: Head, graph: bytes) -> None:
