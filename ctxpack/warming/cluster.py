@@ -7,6 +7,7 @@ stretches ──► actors, each of which loads the model once ──► a share
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ except ImportError as error:
 _BLOCKS = 1000  # most tasks; each has a stretch or more
 
 
-class _Worker:
+class Worker:
     """What runs in an actor: reads its stretches itself, and sends back counts only."""
 
     def __init__(self, warmer: Warmer) -> None:
@@ -60,9 +61,11 @@ def warm_on_ray(
         CtxpackError: what went wrong on a worker.
         InputError: a stretch is of standard input.
     """
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     is_ours = not ray.is_initialized()
     if is_ours:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # or a new cluster reports its use
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # or it warns of its own actors
         ray.init(log_to_driver=False, logging_level=logging.ERROR)
     try:
         found = _mapped(warmer, stretches, workers or int(ray.cluster_resources().get("CPU", 1)))
@@ -76,17 +79,22 @@ def warm_on_ray(
 
 
 def _mapped(warmer: Warmer, stretches: Sequence[Stretch], workers: int) -> Any:
-    rows = [_row(stretch) for stretch in stretches]
+    rows = [row_of(stretch) for stretch in stretches]
     items = ray.data.from_items(rows, override_num_blocks=min(len(rows), _BLOCKS))
     items.context.enable_progress_bars = False
     items.context.target_max_block_size = 1  # so that counts come when they are there
     actors = ray.data.ActorPoolStrategy(min_size=1, max_size=workers)
     return items.map_batches(
-        _Worker, fn_constructor_args=(warmer,), compute=actors, batch_size=1, num_cpus=1
+        Worker, fn_constructor_args=(warmer,), compute=actors, batch_size=1, num_cpus=1
     )
 
 
-def _row(stretch: Stretch) -> dict[str, Any]:
+def row_of(stretch: Stretch) -> dict[str, Any]:
+    """Return a stretch as a row of a data set, good for every working directory.
+
+    Raises:
+        InputError: it is of standard input.
+    """
     if stretch.content is not None:
         raise InputError("-: standard input cannot be read by other machines")
     path = str(Path(stretch.source).absolute())
