@@ -32,7 +32,7 @@ EXTRAS = {
     "ray": (("ray", "pyarrow"), "caches warmed by many machines"),
     "otel": (("opentelemetry-api",), "traces"),
     "bench": (("matplotlib",), "plots of benchmarks"),
-    "train": (("torch", "onnx", "onnxscript"), "training and export of models"),
+    "train": (("torch", "onnx", "onnxscript", "matplotlib"), "training of scorers"),
 }
 """What each extra installs, and what it is for."""
 
