@@ -9,12 +9,15 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ctxpack import errors
 from ctxpack.errors import CtxpackError, InputError, MissingExtraError
+from ctxpack.pipeline import Pipeline
 from ctxpack.reading import InputFormat, Stretch
+from ctxpack.scoring.batching import Limits, batching
 from ctxpack.warming.warmer import Warmed, Warmer
 
 try:
@@ -30,8 +33,11 @@ class Worker:
     """What runs in an actor: reads its stretches itself, and sends back counts only."""
 
     def __init__(self, warmer: Warmer) -> None:
-        self._warmer = warmer
-        warmer.pipeline.scorer.warm_up()
+        # An actor has one processor, whatever the machine has.
+        scorer = batching(warmer.pipeline.scorer, limits=Limits(workers=1))
+        pipeline = Pipeline.from_recipe(warmer.pipeline, scorer=scorer)
+        self._warmer = replace(warmer, pipeline=pipeline)
+        scorer.warm_up()
 
     def __call__(self, batch: dict[str, Any]) -> Iterator[dict[str, list[Any]]]:
         """Yield what was done with the stretches of a batch, and last what went wrong."""
