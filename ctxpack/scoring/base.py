@@ -140,7 +140,11 @@ class SegmentScorer(Scorer, Protocol):
         ...
 
     def score_encoded(self, query: str, encodings: Sequence[bytes]) -> list[PassageScores]:
-        """Return the scores of every segment and of its spans, in order; the light half."""
+        """Return the scores of every segment and of its spans, in order; the light half.
+
+        Raises:
+            ModelError: an encoding is not one of `encode`; for a cache such a one is a miss.
+        """
         ...
 
 

@@ -21,7 +21,7 @@ from ctxpack.cache.keys import Keys, framed
 from ctxpack.cache.options import TIERS
 from ctxpack.cache.recording import in_use, recorded
 from ctxpack.cache.sealing import seal, unseal
-from ctxpack.errors import RecipeError, shown
+from ctxpack.errors import ModelError, RecipeError, shown
 from ctxpack.process import PerProcess
 from ctxpack.scoring.base import (
     PassageScores,
@@ -37,7 +37,7 @@ from ctxpack.selection import SplitPassage
 
 _RELEVANCE = struct.Struct("<d")
 _SLICE = 32
-"""Segments that `CachedScorer.fill` holds at a time."""
+"""Segments computed at a time: what `CachedScorer.fill` holds, and what other calls wait for."""
 
 Compute = Callable[[list[int]], list[bytes]]
 
@@ -50,7 +50,8 @@ class Filled(NamedTuple):
         segments: of these passages, equal ones counted once per 32.
         encoded: segments that were not there and were computed.
         bytes_written: of sealed values.
-        errors: operations of the store that failed; what they would have written is not there.
+        errors: operations of the store that failed, 1 if it was not asked because others had; what
+            they would have written is not there.
     """
 
     passages: int
@@ -142,7 +143,8 @@ class CachedScorer:
                 self._encodings(scorer, [(part, part.content) for part in some])
         tier = use.tier("encoding")
         n_segments = tier.hits + tier.misses
-        return Filled(len(passages), n_segments, tier.misses, tier.bytes_written, use.errors)
+        errors = max(use.errors, int(not use.available))
+        return Filled(len(passages), n_segments, tier.misses, tier.bytes_written, errors)
 
     def warm_up(self) -> None:
         """Load what the scorer inside loads."""
@@ -175,11 +177,38 @@ class CachedScorer:
 
         def compute(numbers: list[int]) -> list[bytes]:
             missing = [(segments[number], contents[number]) for number in numbers]
-            encodings = self._encodings(scorer, missing)
-            return [_packed(scores) for scores in scorer.score_encoded(query, encodings)]
+            return [_packed(scores) for scores in self._by_encodings(scorer, query, missing)]
 
         keys = [self._keys.scores(self._fingerprint, query, content) for content in contents]
-        return [_unpacked(payload) for payload in self._get("scores", keys, compute)]
+        sizes = [_packed_bytes(len(segment.ends)) for segment in segments]
+        return [_unpacked(payload) for payload in self._get("scores", keys, compute, sizes=sizes)]
+
+    def _by_encodings(
+        self, scorer: SegmentScorer, query: str, segments: Sequence[tuple[TextSegment, bytes]]
+    ) -> list[PassageScores]:
+        """Return the scores of segments; stored encodings that the scorer cannot read are misses.
+
+        They are sealed, and yet not those of the segments: of a scorer that changed and kept its
+        fingerprint, or of somebody who may write to a store without a secret.
+        """
+        use, parts = in_use().tier("encoding"), [segment for segment, _ in segments]
+        hits = use.hits
+        encodings = self._encodings(scorer, segments)
+        hits = use.hits - hits
+        try:
+            return _checked(scorer.score_encoded(query, encodings), parts)
+        except ModelError:
+            if "encoding" not in self.tiers:
+                raise
+        use.hits -= hits
+        use.misses += hits
+        use.damaged += hits
+        started = time.perf_counter()
+        encodings = scorer.encode(parts)
+        keys = [self._keys.encoding(self._fingerprint, content) for _, content in segments]
+        payloads = dict(zip(keys, encodings, strict=True))
+        self._store("encoding", payloads, 1000 * (time.perf_counter() - started))
+        return scorer.score_encoded(query, encodings)
 
     def _encodings(
         self, scorer: SegmentScorer, segments: Sequence[tuple[TextSegment, bytes]]
@@ -199,10 +228,18 @@ class CachedScorer:
 
         contents = [_content(passage) for passage in passages]
         keys = [self._keys.scores(self._fingerprint, query, content) for content in contents]
-        return [_unpacked(payload) for payload in self._get("scores", keys, compute, shared=True)]
+        sizes = [_packed_bytes(len(passage.spans)) for passage in passages]
+        payloads = self._get("scores", keys, compute, sizes=sizes, shared=True)
+        return [_unpacked(payload) for payload in payloads]
 
     def _get(
-        self, tier: Tier, keys: Sequence[bytes], compute: Compute, *, shared: bool = False
+        self,
+        tier: Tier,
+        keys: Sequence[bytes],
+        compute: Compute,
+        *,
+        sizes: Sequence[int] | None = None,
+        shared: bool = False,
     ) -> list[bytes]:
         """Return what is stored under keys of a tier, and for the others what `compute` returns.
 
@@ -210,18 +247,20 @@ class CachedScorer:
             tier: of the keys.
             keys: of the values.
             compute: returns the values with these numbers.
+            sizes: bytes that each payload must have; None for any.
             shared: whether concurrent calls wait for each other's values.
         """
         if tier not in self.tiers:
             return compute(list(range(len(keys))))
+        size_of = {} if sizes is None else dict(zip(keys, sizes, strict=True))
         number_of = {key: number for number, key in reversed(list(enumerate(keys)))}
         unique = sorted(number_of, key=number_of.__getitem__)
-        found = self._stored(tier, unique)
+        found = self._stored(tier, unique, size_of)
         missing = [key for key in unique if key not in found]
 
         def fill(absent: Sequence[bytes]) -> dict[bytes, bytes]:
             # Looked for again: another call may have stored it since.
-            known = self._stored(tier, absent, again=True) if shared else {}
+            known = self._stored(tier, absent, size_of, again=True) if shared else {}
             absent = [key for key in absent if key not in known]
             started = time.perf_counter()
             payloads = compute([number_of[key] for key in absent]) if absent else []
@@ -229,12 +268,20 @@ class CachedScorer:
             self._store(tier, computed, 1000 * (time.perf_counter() - started))
             return known | computed
 
-        if missing:
-            found |= self._flight.get().get(missing, fill) if shared else fill(missing)
+        if missing and not shared:
+            found |= fill(missing)
+        elif missing:
+            for first in range(0, len(missing), _SLICE):
+                found |= self._flight.get().get(missing[first : first + _SLICE], fill)
         return [found[key] for key in keys]
 
     def _stored(
-        self, tier: Tier, keys: Sequence[bytes], *, again: bool = False
+        self,
+        tier: Tier,
+        keys: Sequence[bytes],
+        size_of: Mapping[bytes, int],
+        *,
+        again: bool = False,
     ) -> dict[bytes, bytes]:
         """Return the payloads that are there; of a second look only hits are counted."""
         use = in_use().tier(tier)
@@ -243,6 +290,8 @@ class CachedScorer:
             sealed = None
             if value is not None:
                 sealed = unseal(key, value, tier=tier, secret=self._keys.secret)
+                if sealed is not None and size_of.get(key) not in (None, len(sealed.payload)):
+                    sealed = None
                 use.damaged += sealed is None and not again
             if value is None or sealed is None:
                 use.misses += not again
@@ -262,8 +311,11 @@ class CachedScorer:
             key: seal(key, payload, tier=tier, cost_ms=per_byte * len(payload), secret=secret)
             for key, payload in payloads.items()
         }
+        use = in_use()
+        errors = use.errors
         self.cache.put_many(values)
-        in_use().tier(tier).bytes_written += sum(map(len, values.values()))
+        if use.available and use.errors == errors:
+            use.tier(tier).bytes_written += sum(map(len, values.values()))
 
 
 def _content(passage: SplitPassage) -> bytes:
@@ -271,6 +323,22 @@ def _content(passage: SplitPassage) -> bytes:
     (text, title), spans = (passage.passage.text, passage.passage.title), passage.spans
     fields = (text, "" if title is None else f"={title}", repr([tuple(span) for span in spans]))
     return framed(*(field.encode("utf-8", "surrogatepass") for field in fields))
+
+
+def _checked(scores: list[PassageScores], segments: Sequence[TextSegment]) -> list[PassageScores]:
+    """Return scores if they are of as many spans as the segments have.
+
+    Raises:
+        ModelError: they are not.
+    """
+    for one, segment in zip(scores, segments, strict=True):
+        if len(one.spans) != len(segment.ends):
+            raise ModelError("encoding: of another segment")
+    return scores
+
+
+def _packed_bytes(n_spans: int) -> int:
+    return _RELEVANCE.size + 4 * n_spans
 
 
 def _packed(scores: PassageScores) -> bytes:

@@ -84,6 +84,8 @@ def unpack(encoding: bytes) -> EncodedSegment:
             arrays.append(np.frombuffer(encoding, dtype, n, at))
             at += arrays[-1].nbytes
         codes, scales, words, nodes, spans = arrays
+        if at != len(encoding) or (n_with_token and spans.max() >= n_spans):
+            raise ValueError("of other sizes than it says")
         return EncodedSegment(
             n_spans,
             codes.reshape(n_tokens, width),

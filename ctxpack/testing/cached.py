@@ -12,6 +12,7 @@ import pytest
 from ctxpack.cache import MemoryCache, SegmentCache
 from ctxpack.cache.base import Tier
 from ctxpack.cache.recording import recorded
+from ctxpack.errors import ModelError
 from ctxpack.scoring.base import PassageScores, Scorer, SegmentScorer, TextSegment, from_segments
 from ctxpack.scoring.cached import CachedScorer
 from ctxpack.testing.cases import CASES, in_shuffled_order, split_case
@@ -60,6 +61,12 @@ class SegmentScorerContract:
             encode = partial(_by_halves, scorer, query)
             halves = from_segments(PASSAGES, scorer.segments(PASSAGES), encode)
             assert scores_key(halves) == scores_key(scorer.score(query, PASSAGES))
+
+    @pytest.mark.parametrize("foreign", [b"", b"\x00", b"no encoding of any scorer"])
+    def test_a_foreign_encoding_is_refused(self, scorer: SegmentScorer, foreign: bytes) -> None:
+        """What `encode` did not make raises a `ModelError`, by which a cache knows it."""
+        with pytest.raises(ModelError):
+            scorer.score_encoded(QUERIES[0], [foreign])
 
     def test_has_a_fingerprint(self, scorer: SegmentScorer) -> None:
         """It is some bytes, the same in another process."""

@@ -7,13 +7,18 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ctxpack.cache.base import Tier
 from ctxpack.cache.memory import MemoryCache
+from ctxpack.cache.options import TIERS
 from ctxpack.cache.recording import CacheReport, recorded
-from ctxpack.errors import CacheError, RecipeError
+from ctxpack.cache.sealing import seal
+from ctxpack.cache.sqlite import SQLiteCache
+from ctxpack.errors import CacheError, ModelError, RecipeError
 from ctxpack.scoring.base import ConfiguredScorer, PassageScores, TextSegment, from_segments
 from ctxpack.scoring.cached import CachedScorer
 from ctxpack.scoring.lexical import Lexical
@@ -62,6 +67,8 @@ class Lengths(ConfiguredScorer):
         scored.append(query)
         found = []
         for encoding in encodings:
+            if len(encoding) % 4:
+                raise ModelError("no lengths")
             ends = np.frombuffer(encoding, "<u4")
             spans = (np.diff(ends, prepend=0) / (self.scale + len(query))).astype(np.float32)
             found.append(PassageScores(float(spans.max(initial=0)), spans))
@@ -163,6 +170,33 @@ def test_damaged_values_are_misses() -> None:
     assert used(scorer, "q", *TEXTS)["tiers"]["scores"]["hits"] == 3
 
 
+@pytest.mark.parametrize("tier", ["encoding", "scores"])
+@pytest.mark.parametrize("payload", [b"", b"foreign", bytes(12), bytes(400)])
+def test_sealed_values_of_no_use_are_misses(tier: Tier, payload: bytes) -> None:
+    """What is whole, yet of other spans or no encoding at all, is computed anew and replaced."""
+    cache = MemoryCache()
+    scorer = CachedScorer(Lengths(), cache, tiers=[tier])
+    expected = key(scorer.score("q", passages(TEXTS[0])))
+    (stored,) = [one for one, _ in cache.items()]
+    cache.put_many({stored: seal(stored, payload, tier=tier, cost_ms=1.0, secret=None)})
+    counts = [used(scorer, "q", TEXTS[0])["tiers"][tier] for _ in range(2)]
+    found = [(count["hits"], count["misses"], count["damaged"]) for count in counts]
+    assert found == [(0, 1, 1), (1, 0, 0)]
+    assert key(scorer.score("q", passages(TEXTS[0]))) == expected
+
+
+def test_an_error_of_the_scorer_is_raised() -> None:
+    """A scorer that cannot read its own encodings says so, with a cache of them and without."""
+
+    class Broken(Lengths):
+        def score_encoded(self, query: str, encodings: Sequence[bytes]) -> list[PassageScores]:
+            raise ModelError("broken")
+
+    for tiers in TIERS[:0], TIERS:
+        with pytest.raises(ModelError, match="broken"):
+            CachedScorer(Broken(), MemoryCache(), tiers=tiers).score("q", passages(TEXTS[0]))
+
+
 def test_counts_hits_misses_and_bytes() -> None:
     """The counts of a call are its own, and sizes those of sealed values."""
     cache = MemoryCache()
@@ -186,6 +220,38 @@ def test_concurrent_calls_encode_a_segment_once() -> None:
         for n, call in enumerate(calls):
             assert key(call.result()) == key(Lengths().score(str(n), passages(*TEXTS)))
     assert len(encoded) == 3 + 32 * 3  # the scorer that is compared with encodes, too
+
+
+def test_waits_for_no_more_than_a_slice_of_another_call() -> None:
+    """A call that needs the last segment of a long one is served while the first is encoded."""
+    begun, go = threading.Event(), threading.Event()
+
+    class Shut(Lengths):
+        def encode(self, segments: Sequence[TextSegment]) -> list[bytes]:
+            if segments[0].text == "0":
+                begun.set()
+                assert go.wait(10)
+            return super().encode(segments)
+
+    scorer, texts = CachedScorer(Shut(), MemoryCache()), [str(n) for n in range(100)]
+    with ThreadPoolExecutor(2) as pool:
+        long = pool.submit(scorer.score, "q", passages(*texts))
+        assert begun.wait(10)
+        short = pool.submit(scorer.score, "q", passages(texts[-1]))
+        try:
+            assert key(short.result(5)) == key(Lengths().score("q", passages(texts[-1])))
+        finally:
+            go.set()
+        assert len(long.result()) == 100
+
+
+def test_a_store_out_of_reach_is_no_success(tmp_path: Path) -> None:
+    """Nothing counts as written where nothing is, also once the store is left alone."""
+    scorer = CachedScorer(Lengths(), SQLiteCache(tmp_path))  # a folder
+    for _ in range(5):
+        filled = scorer.fill(passages(*TEXTS))
+        assert (filled.encoded, filled.bytes_written) == (3, 0)
+        assert filled.errors > 0
 
 
 def test_fills_ahead_of_the_first_query() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -31,8 +33,17 @@ def test_a_token_takes_138_bytes() -> None:
     assert len(pack(encoded())) == 18 + 4 * 138 + 4
 
 
-@pytest.mark.parametrize("damaged", [b"", b"other bytes of some length", pack(encoded())[:-1]])
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b"",
+        b"other bytes of some length",
+        pack(encoded())[:-1],
+        pack(encoded()) + b"\x00",
+        pack(replace(encoded(), n_spans=7)),
+    ],
+)
 def test_foreign_bytes_are_refused(damaged: bytes) -> None:
-    """An encoding of another version or a cut one raises, and is never scored."""
+    """An encoding of another version, a cut or a longer one raises, and is never scored."""
     with pytest.raises(ModelError, match="encoding: not one that this version stored"):
         unpack(damaged)
