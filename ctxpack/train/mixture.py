@@ -121,6 +121,7 @@ class Mixture(BaseModel):
     """A training run: its data sets, the records kept out of it, and its settings.
 
     Args:
+        base: name of the base model, for the manifest.
         fit: see `FitSettings`.
         sources: the data sets by name.
         kept_out: what no training record may share with an evaluation record: a query, and the
@@ -129,6 +130,7 @@ class Mixture(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    base: str = ""
     fit: FitSettings
     sources: dict[str, Source]
     kept_out: Literal["any", "gold"] = "any"

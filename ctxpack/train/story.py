@@ -34,6 +34,7 @@ def summary(run: Path, mixture: Mixture, quality: dict[str, Any], hardware: str)
     lines = _log(run)
     means = [line for line in lines if "passages" in line]
     return {
+        "base": mixture.base,
         "steps": lines[-1]["step"],
         "seconds": lines[-1]["seconds"],
         "hardware": hardware,

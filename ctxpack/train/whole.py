@@ -91,7 +91,7 @@ def train(plan: Plan, telling: Telling) -> None:
     manifest, quality = calibrated(manifest, plan.out, prepared.evaluation)
     mixture = plan.mixture.model_copy(update={"fit": settings})
     training = summary(run, mixture, quality, hardware(device))
-    manifest = save(manifest, plan.out, {"base": start.name, **training})
+    manifest = save(manifest, plan.out, {**training, "base": plan.mixture.base or start.name})
     if plan.is_own:
         write_own_card(manifest, prepared, plan.out, _before(start, settings))
         telling.note(f"done: {plan.out / CARD}")
