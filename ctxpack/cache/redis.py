@@ -40,6 +40,7 @@ MAX_VALUE_BYTES = 1 << 20
 
 _SCHEMES = {"redis": False, "valkey": False, "rediss": True, "valkeys": True}  # True: with TLS
 _DATABASE = re.compile("(/[0-9]*)?")
+_LARGEST = 1e9  # seconds or milliseconds
 _BATCH = 100  # keys a round trip, in `items` and `clear`
 _log = logging.getLogger(__name__)
 
@@ -118,7 +119,11 @@ class RedisCache:
         if not keys:
             return misses
         stored = [self._prefix + key for key in keys]
-        return self._link.get().ask(lambda client: client.mget(stored), otherwise=misses)
+        found: object = self._link.get().ask(lambda client: client.mget(stored), otherwise=misses)
+        # What is no server of ours, or answers something else after an interrupt, sends any shape.
+        if not isinstance(found, list) or len(found) != len(keys):
+            return misses
+        return [value if isinstance(value, bytes) else None for value in found]
 
     def put_many(self, entries: Mapping[bytes, bytes]) -> None:
         """Store values of at most `MAX_VALUE_BYTES`, in place of older ones under the same keys."""
@@ -236,7 +241,8 @@ class _Link:
                 self._refused(type(error).__name__)
                 self._answered()  # it did: a full server costs no time-out, and can be read
                 return otherwise
-            except (redis.RedisError, OSError) as error:
+            # ValueError, OverflowError: what redis-py makes of lengths that are no number.
+            except (redis.RedisError, OSError, ValueError, OverflowError) as error:
                 self._failed(type(error).__name__)
                 return otherwise
             self._answered()
@@ -310,7 +316,7 @@ def _number(name: str, text: str) -> float:
 
 
 def _positive(name: str, value: float) -> float:
-    """Return a number that is above 0 and finite."""
-    if not 0 < value < math.inf:
-        raise CacheError(f"cache: `{name}` must be above 0 and finite, got {shown(value)}")
+    """Return a number that is above 0, and that sockets and servers can count with."""
+    if not 0 < value <= _LARGEST:
+        raise CacheError(f"cache: `{name}` must be above 0 and at most 1e9, got {shown(value)}")
     return value

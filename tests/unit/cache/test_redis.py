@@ -230,6 +230,8 @@ def test_from_url_takes_options(open_redis: Any, redis_server: Any, client: redi
         "redis://:secret@127.0.0.1?ttl_s=soon",
         "redis://:secret@127.0.0.1?ttl_s=0",
         "redis://:secret@127.0.0.1?timeout_ms=nan",
+        "redis://:secret@127.0.0.1?timeout_ms=1e300",
+        "redis://:secret@127.0.0.1?ttl_s=1e300",
     ],
 )
 def test_wrong_urls_are_refused_without_their_secrets(url: str) -> None:

@@ -243,6 +243,39 @@ def test_another_protocol(open_cache: Any, silent_port: socket.socket) -> None:
     assert cache.stats().errors == FAILURES
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"$abc\r\n",
+        b"*1\r\n$99999999999999999999\r\n",
+        b"+OK\r\n",
+        b"*2\r\n$1\r\na\r\n$1\r\nb\r\n",
+        b"*1\r\n:5\r\n",
+        b"*1\r\n*1\r\n$1\r\na\r\n",
+        b"*1\r\n-ERR\r\n",
+    ],
+)
+def test_answers_that_make_no_sense(
+    open_cache: Any, silent_port: socket.socket, answer: bytes
+) -> None:
+    """Whatever an answer to a read looks like, it is a miss."""
+    cache = open_cache(f"redis://127.0.0.1:{silent_port.getsockname()[1]}")
+    silent_port.setblocking(True)
+
+    def serve() -> None:
+        connection, _ = silent_port.accept()
+        with connection:
+            while asked := connection.recv(10_000):
+                greeting = b"+OK\r\n" * asked.count(b"SETINFO")
+                connection.sendall(greeting + (answer if b"MGET" in asked else b""))
+
+    with ThreadPoolExecutor(1) as pool:
+        served = pool.submit(serve)
+        assert cache.get_many([key(1)]) == [None]
+        cache.close()
+        served.result()
+
+
 @pytest.mark.parametrize("method", ["items", "clear"])
 def test_maintenance_says_so(open_cache: Any, method: str) -> None:
     """`items` and `clear` raise, with the server's name, where calls go on without it."""
