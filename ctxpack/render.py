@@ -163,14 +163,13 @@ class Renderer:
         """Return what the frames of all passages together cost too much, for planning.
 
         That is a separator, which the first passage does not have. A layout may write text that
-        belongs to no passage; that is less than nothing.
+        belongs to no passage; then it is less than nothing.
         """
         if self.layout is None:
             return count(self.render.separator)
-        if not self._passages:
-            return -count(self.layout.join([]))
-        none, one, two = _planned(self.layout, 0, count)
-        return max(two - 2 * one, -none)
+        # A layout keeps its separator as a margin. Frameworks differ in what they strip from a
+        # body's ends; without it the last count cuts in one what it leaves in another.
+        return -count(self.layout.join([]))
 
     def frame_cost(self, passage_index: int, count: Callable[[str], int]) -> int:
         """Return what one more passage costs beside its body, its separator included, for planning.
@@ -180,7 +179,8 @@ class Renderer:
             count: tokens of a text.
         """
         if self.layout is not None:
-            none, one, two = _planned(self.layout, passage_index, count)
+            bodies = [(passage_index, "x")] * 2
+            none, one, two = (count(self.layout.join(bodies[:n])) for n in range(3))
             return max(0, max(one - none, two - one) - count("x"))
         tape = _Tape()
         tape.add("separator", self.render.separator)
@@ -265,15 +265,6 @@ class _Tape:
             self.pieces.append(Piece(kind, self._length, text_end, passage_index, start, end))
             self.texts.append(text)
             self._length = text_end
-
-
-def _planned(
-    layout: Layout, passage_index: int, count: Callable[[str], int]
-) -> tuple[int, int, int]:
-    """Return the tokens of no passage, of one with the body ``x``, and of that one twice."""
-    bodies = [(passage_index, "x")] * 2
-    none, one, two = (count(layout.join(bodies[:n])) for n in range(3))
-    return none, one, two
 
 
 def _around_body(template: str) -> tuple[Lines, Lines]:

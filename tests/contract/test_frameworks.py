@@ -72,6 +72,14 @@ def test_both_frameworks_keep_the_same(name: str, recipe: str, budget: int) -> N
     assert langchain(recipe, budget, case) == llama_index(recipe, budget, case)
 
 
+@pytest.mark.parametrize("number", range(len(QUERIES)))
+def test_no_budget_tells_them_apart(number: int) -> None:
+    """Also where a budget ends between a text and the white space that one of them strips."""
+    case = CALLS[f"samples-{number}"]
+    for budget in range(8, 240, 11):
+        assert langchain("balanced", budget, case) == llama_index("balanced", budget, case)
+
+
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("recipe", ["balanced", "rerank-only"])
 def test_the_frameworks_keep_what_the_engine_keeps(name: str, recipe: str) -> None:

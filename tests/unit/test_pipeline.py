@@ -7,7 +7,7 @@ import json
 import os
 import pickle
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -324,21 +324,6 @@ def test_rerank_only_keeps_passages_whole(scorer: ConfiguredScorer) -> None:
     for budget in range(0, 160, 5):
         packed = pipeline.compress("wall", PASSAGES, budget=budget)
         assert all(kept.text == kept.passage.text for kept in packed.passages)
-
-
-class Ruled:
-    """A layout with long separators."""
-
-    def join(self, bodies: Sequence[tuple[int, str]]) -> str:
-        return "\n----------\n".join(body for _, body in bodies)
-
-
-def test_a_layout_may_use_all_of_the_budget(scorer: ConfiguredScorer) -> None:
-    """What fits to the last token is kept, though the plan counts a separator per passage."""
-    pipeline = Pipeline.from_recipe({"scorer": scorer, "steps": STEPS}, token_counter=len)
-    for passages in (PASSAGES[:1], PASSAGES):
-        free = pipeline.compress("wall", passages, layout=Ruled())
-        assert pipeline.compress("wall", passages, layout=Ruled(), budget=free.token_count) == free
 
 
 def test_the_recipe_has_the_default_budget(make: Callable[..., Pipeline]) -> None:

@@ -130,15 +130,14 @@ class Framed(Numbered):
 
 
 def test_the_first_passage_has_no_separator() -> None:
-    """What every passage's cost holds and the first does not need is given back, whoever joins."""
+    """What every passage's cost holds and the first does not need is given back to a template."""
     assert Renderer(Render(), (A, B)).separator_cost(len) == len("\n\n")
-    assert Renderer(Render(), (A, B), Numbered()).separator_cost(len) == len(" / ")
+    assert Renderer(Render(), (A, B), Numbered()).separator_cost(len) == 0
 
 
 def test_the_frame_around_all_passages_is_no_passages() -> None:
     """What a layout writes in any case is taken off the budget, and costs no passage."""
-    assert Renderer(Render(), (A, B), Framed()).separator_cost(len) == len(" / ") - len("<>")
-    assert Renderer(Render(), (), Framed()).separator_cost(len) == -len("<>")
+    assert Renderer(Render(), (A, B), Framed()).separator_cost(len) == -len("<>")
     assert Renderer(Render(), (A, B), Framed()).frame_cost(0, len) == len(" / 0: ")
 
 
