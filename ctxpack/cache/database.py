@@ -54,8 +54,15 @@ _SETTINGS = (
     "PRAGMA journal_size_limit = 16000000",
 )
 _BESIDE = ("-wal", "-shm", "-journal")
-# SQLITE_ERROR, "no such table", is what a file gives that was cut to nothing while it was open.
-_DAMAGE = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+# SQLITE_ERROR, "no such table", is what a file gives that was cut to nothing while it was open. No
+# statement of ours breaks a constraint of a whole file.
+_DAMAGE = {
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_CONSTRAINT,
+}
+_ERRORS = (sqlite3.Error, UnicodeDecodeError)  # the latter for a message that quotes damage
 _log = logging.getLogger(__name__)
 
 
@@ -84,8 +91,11 @@ class Database:
 
     def __del__(self) -> None:
         # A connection is part of a reference cycle (its cache of statements), so that it would stay
-        # open until the next collection, and cross a fork that comes first.
-        self.close()
+        # open until the next collection, and cross a fork that comes first. Without the lock, which
+        # a thread that forks may hold while it waits for one that this thread holds.
+        if self._connection is not None:
+            with suppress(sqlite3.Error):
+                self._connection.close()
 
     def run(self, work: Callable[[sqlite3.Connection], T], *, otherwise: T) -> T:
         """Return what `work` gives for the connection, or `otherwise` when it cannot be done.
@@ -100,7 +110,7 @@ class Database:
                 return otherwise
             try:
                 result = self._mended(work)
-            except (sqlite3.Error, OSError, CacheError) as error:
+            except (*_ERRORS, OSError, CacheError) as error:
                 self.errors += 1
                 in_use().errors += 1
                 if self.breaker.failed():
@@ -118,7 +128,7 @@ class Database:
         with self._guard:
             try:
                 return self._mended(work)
-            except (sqlite3.Error, OSError) as error:
+            except (*_ERRORS, OSError) as error:
                 raise CacheError(f"cache: {self._path}: {error}") from error
 
     def close(self) -> None:
@@ -132,7 +142,7 @@ class Database:
     def _mended(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:
             return work(self._open())
-        except sqlite3.Error as error:
+        except _ERRORS as error:
             code = _code(error)
             if code == sqlite3.SQLITE_BUSY:
                 raise
@@ -177,7 +187,7 @@ class Database:
                     os.remove(self._path + suffix)
 
 
-class _OtherVersionError(Exception):
+class _OtherVersionError(CacheError):
     """The file was made by another version of this module."""
 
 
@@ -224,8 +234,10 @@ def _number(connection: sqlite3.Connection, query: str) -> int:
     return int(number)
 
 
-def _code(error: sqlite3.Error) -> int:
+def _code(error: sqlite3.Error | UnicodeDecodeError) -> int:
     """Return SQLite's primary code of an error; 0 for one of the module's own."""
+    if isinstance(error, UnicodeDecodeError):
+        return sqlite3.SQLITE_CORRUPT
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 

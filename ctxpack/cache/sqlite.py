@@ -40,7 +40,9 @@ _EXPIRE = (
     "DELETE FROM entries WHERE rowid IN"
     " (SELECT rowid FROM entries WHERE used <= ? ORDER BY used LIMIT 1000)"
 )
-_OLDEST = "SELECT rowid, CAST(size AS INTEGER) FROM entries ORDER BY used, rowid"
+_OLDEST = (
+    "SELECT rowid, CAST(ifnull(size, length(value)) AS INTEGER) FROM entries ORDER BY used, rowid"
+)
 _TOTALS = "SELECT CAST(entries AS INTEGER), CAST(bytes AS INTEGER) FROM totals WHERE namespace = ?"
 
 
@@ -79,7 +81,7 @@ class SQLiteCache:
         _check("ttl_s", ttl_s, ttl_s is None or 0 < ttl_s < math.inf, "above 0 and finite")
         _check("timeout_ms", timeout_ms, 0 < timeout_ms <= 3_600_000, "above 0 and at most an hour")
         self._path = os.path.abspath(path)
-        _check("path", self._path, "\0" not in self._path, "a path of a file")
+        _check("path", self._path, _is_path(self._path), "a path of a file")
         self._max_bytes = max_bytes
         self._largest = min(max_bytes // 2, _LARGEST)
         self._ttl_s = ttl_s
@@ -258,6 +260,13 @@ def _used_bytes(database: sqlite3.Connection) -> int:
         for name in ("page_count", "freelist_count", "page_size")
     )
     return int((pages - free) * page_bytes)
+
+
+def _is_path(path: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
 
 
 def _check(name: str, value: object, holds: bool, rule: str) -> None:

@@ -52,6 +52,7 @@ def test_urls_name_caches(url: str, shown: str, monkeypatch: pytest.MonkeyPatch)
         ),
         ("sqlite:///a.db?max_bytes=9", "`max_bytes` must be >= 100000, got 9"),
         ("sqlite:///a%00.db", "`path` must be a path of a file"),
+        ("sqlite:///a\ud800.db", "`path` must be a path of a file"),
         ("sqlite:///a.db?ttl=9", "unknown option 'ttl'; it has max_bytes, ttl_s, timeout_ms"),
     ],
 )

@@ -239,6 +239,59 @@ def test_another_schema_version(filled: SQLiteCache, path: Path) -> None:
     assert filled.stats().errors == 0
 
 
+def test_two_versions_at_once(
+    filled: SQLiteCache, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a process of another version makes the file anew each time, everything is a miss."""
+    monkeypatch.setattr("ctxpack.cache.database.VERSION", 2)
+    monkeypatch.setattr("ctxpack.cache.database.Database._remove", lambda *_, **__: None)
+    other = SQLiteCache(path)
+    assert whole(other) == 0
+    assert other.stats().errors == 2
+
+
+def test_a_damaged_count_of_entries(filled: SQLiteCache, path: Path) -> None:
+    """A file whose constraints cannot be kept is damaged: it is made anew."""
+    filled.close()
+    with sqlite3.connect(path) as database:
+        database.execute("DROP TABLE totals")
+        database.execute("CREATE TABLE totals (namespace PRIMARY KEY, entries CHECK (0), bytes)")
+    database.close()
+    filled.put_many(VALUES)
+    assert whole(filled) == len(VALUES)
+
+
+def test_a_damaged_schema(filled: SQLiteCache, path: Path) -> None:
+    """A schema that is no text, not even as the error's message, is damage like any other."""
+    filled.close()
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"CREATE INDEX by_use", b"CREATE IN\xffEX by_use"))
+    assert whole(filled) == 0
+    filled.put_many(VALUES)
+    assert whole(filled) == len(VALUES)
+
+
+def test_entries_without_a_size_are_evicted(path: Path) -> None:
+    """A damaged file may have none where the schema has one."""
+    cache = SQLiteCache(path, max_bytes=100_000)
+    entries = list(VALUES.items())
+    cache.put_many(dict(entries[:4]))
+    cache.close()
+    with sqlite3.connect(path) as database:
+        database.execute("PRAGMA writable_schema = ON")
+        database.execute(
+            "UPDATE sqlite_master SET sql = replace(sql, 'size INTEGER NOT NULL', 'size')"
+        )
+    database.close()
+    with sqlite3.connect(path) as database:
+        database.execute("DROP TRIGGER removed")
+        database.execute("UPDATE entries SET size = NULL")
+    database.close()
+    cache.put_many(dict(entries[4:8]))
+    assert cache.get_many([entries[7][0]]) == [entries[7][1]]
+    cache.close()
+
+
 def test_the_database_of_another_program(cache: SQLiteCache, path: Path) -> None:
     """It is not written, not renamed and not removed; the cache is not available, and says why."""
     with sqlite3.connect(path) as database:
