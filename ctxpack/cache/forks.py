@@ -20,7 +20,8 @@ class ForkGuard:
     def __init__(self, close: Callable[[], object] | None = None) -> None:
         self._lock = threading.RLock()
         self._close = None if close is None else WeakMethod(close)
-        _guards.add(self)
+        with _forking:
+            _guards.add(self)
 
     def __enter__(self) -> None:
         self._lock.acquire()
@@ -44,18 +45,22 @@ class ForkGuard:
 
 
 _guards: WeakSet[ForkGuard] = WeakSet()
-_taken = threading.local()  # `guards` of a thread that forks: others may be made meanwhile
+_forking = threading.RLock()  # so that no guard is made meanwhile
+_taken: list[ForkGuard] = []
 
 
 def _before() -> None:
-    _taken.guards = list(_guards)
-    for guard in _taken.guards:
+    _forking.acquire()
+    _taken.extend(_guards)
+    for guard in _taken:
         guard._before_fork()
 
 
 def _after() -> None:
-    for guard in _taken.guards:
+    for guard in _taken:
         guard._after_fork()
+    _taken.clear()
+    _forking.release()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
