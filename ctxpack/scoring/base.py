@@ -228,8 +228,9 @@ class ConfiguredScorer(BaseModel, ABC):
     def fingerprint(self) -> bytes:
         """What scores depend on besides query, text, title and spans; part of every cache key.
 
-        Class, options and version of the package that has the class. A scorer with more to
-        say, such as the hash of a model file, overrides it with `fingerprint_of`.
+        Class, options and versions of the packages that have it and its bases, so always that of
+        ctxpack. A scorer with more to say, such as the hash of a model file, overrides it with
+        `fingerprint_of`.
         """
         return fingerprint_of(self)
 
@@ -257,7 +258,10 @@ def fingerprint_of(scorer: ConfiguredScorer, *parts: str) -> bytes:
     """
     kind = type(scorer)
     name = f"{kind.__module__}.{kind.__qualname__}"
-    fields = (name, _version_of(kind.__module__), scorer.model_dump_json(), *parts)
+    bases = [base for base in kind.__mro__ if issubclass(base, ConfiguredScorer)]
+    versions = "\n".join(_version_of(base.__module__) for base in bases)
+    # As any: an option may be another scorer, of a class that the field does not name.
+    fields = (name, versions, scorer.model_dump_json(serialize_as_any=True), *parts)
     return blake2b(framed(*(field.encode() for field in fields)), digest_size=16).digest()
 
 

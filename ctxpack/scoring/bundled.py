@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache, partial
-from importlib import metadata
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -168,5 +168,6 @@ def _probability(logits: NDArray[np.float64], line: tuple[float, float]) -> Floa
 @cache
 def _libraries() -> tuple[str, ...]:
     """Return format and libraries that decide the bytes of an encoding or a score."""
+    # Asked themselves: onnxruntime comes in packages of several names, such as onnxruntime-gpu.
     names = ("numpy", "onnxruntime", "tokenizers")
-    return (FORMAT.decode(), *(f"{name} {metadata.version(name)}" for name in names))
+    return (FORMAT.decode(), *(f"{name} {import_module(name).__version__}" for name in names))

@@ -7,14 +7,17 @@ import pickle
 import shutil
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from ctxpack.errors import ModelError, RecipeError
 from ctxpack.recipes import read_scorer
+from ctxpack.scoring import bundled
 from ctxpack.scoring.base import PassageScores
 from ctxpack.scoring.bundled import Swift
 from ctxpack.scoring.manifest import MODELS, Manifest
@@ -95,6 +98,17 @@ def test_fingerprint_is_the_same_in_another_process() -> None:
     code = "from ctxpack.scoring.bundled import Swift; print(Swift().fingerprint.hex())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == Swift().fingerprint.hex()
+
+
+def test_fingerprint_needs_no_package_of_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The version of `onnxruntime` is found whatever package it came in."""
+
+    def missing(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("importlib.metadata.version", missing)
+    bundled._libraries.cache_clear()
+    assert f"onnxruntime {onnxruntime.__version__}" in bundled._libraries()
 
 
 @pytest.mark.parametrize("text", ["  ", "\u200b" * 300, "\ud800"])

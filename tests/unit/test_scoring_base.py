@@ -9,6 +9,7 @@ from ctxpack.scoring.base import (
     ConfiguredScorer,
     PassageScores,
     TextSegment,
+    _version_of,
     best_of,
     fingerprint_of,
 )
@@ -71,6 +72,27 @@ def test_fingerprint_changes_with_all_that_changes_scores() -> None:
     prints += [fingerprint_of(Plain(), "wei", "ghts")]
     assert len(set(prints)) == 5
     assert Plain().fingerprint == Plain(option=1).fingerprint
+
+
+def test_fingerprint_has_the_options_of_a_scorer_inside() -> None:
+    """An option may be a scorer whose class the field does not name."""
+
+    class Outer(Plain):
+        inner: ConfiguredScorer
+
+    assert Outer(inner=Plain()).fingerprint != Outer(inner=Plain(option=2)).fingerprint
+
+
+def test_fingerprint_changes_with_the_version_of_a_base(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a scorer inherits, and ctxpack does for it, may change its scores."""
+    prints = []
+    for version in ("1.0", "2.0"):
+        monkeypatch.setattr("ctxpack.__version__", version)
+        _version_of.cache_clear()
+        prints.append(Plain().fingerprint)
+    monkeypatch.undo()
+    _version_of.cache_clear()
+    assert prints[0] != prints[1]
 
 
 def test_fingerprint_changes_with_the_version(monkeypatch: pytest.MonkeyPatch) -> None:
