@@ -25,7 +25,7 @@ from pydantic import (
 
 from ctxpack import registry
 from ctxpack.cache.opening import open_cache
-from ctxpack.cache.options import CacheOptions
+from ctxpack.cache.options import CacheOptions, without_password
 from ctxpack.errors import CacheError, RecipeError, shown
 from ctxpack.render import Render
 from ctxpack.scoring.base import ConfiguredScorer
@@ -249,7 +249,8 @@ def _message(model: type[BaseModel], error: ValidationError) -> str:
     if problem["type"] == "missing":
         return f"`{option}` is missing"
     rule = problem["msg"].replace("Input should be", "must be").removeprefix("Value error, ")
-    return f"`{option}` {rule}, got {problem['input']!r}" if option else rule
+    given = without_password(repr(problem["input"]))  # which may be, or hold, a cache's URL
+    return f"`{option}` {rule}, got {given}" if option else rule
 
 
 def _write_line(model: Stage | ConfiguredScorer, value_option: str | None) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ctxpack.cache.base import SegmentCache
+from ctxpack.cache.options import without_password
 from ctxpack.errors import CacheError, shown
 
 _REDIS = ("redis", "rediss", "valkey", "valkeys")
@@ -43,7 +44,7 @@ def open_cache(url: str, *, namespace: str = "default") -> SegmentCache:
         from ctxpack.cache.memory import MemoryCache
 
         if not re.fullmatch(r"memory:(\?.*)?", url, re.IGNORECASE):
-            raise CacheError(f"cache: a memory URL is memory:?max_bytes=256MB, got {shown(url)}")
+            raise CacheError(f"cache: a memory URL is memory:?max_bytes=256MB, got {_shown(url)}")
         return MemoryCache(**_options(url, {"max_bytes": _byte_count}))
     if scheme == "sqlite":
         from ctxpack.cache.sqlite import SQLiteCache
@@ -57,12 +58,16 @@ def open_cache(url: str, *, namespace: str = "default") -> SegmentCache:
     )
 
 
+def _shown(url: str) -> str:
+    return shown(without_password(url))
+
+
 def _path(url: str) -> str:
     parts = urlsplit(url)
     if not re.match("sqlite:////?[^/?#]", url, re.IGNORECASE) or parts.fragment:
         raise CacheError(
             "cache: a SQLite URL is sqlite:///relative.db or sqlite:////absolute.db,"
-            f" got {shown(url)}"
+            f" got {_shown(url)}"
         )
     return os.path.expanduser(unquote(parts.path[1:]))
 

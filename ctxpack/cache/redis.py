@@ -40,6 +40,7 @@ MAX_VALUE_BYTES = 1 << 20
 
 _SCHEMES = {"redis": False, "valkey": False, "rediss": True, "valkeys": True}  # True: with TLS
 _DATABASE = re.compile("(/[0-9]*)?")
+_NO_LOGIN = re.compile(r"[\s'\"]")  # which would keep `without_password` from finding its end
 _LARGEST = 1e9  # seconds or milliseconds
 _BATCH = 100  # keys a round trip, in `items` and `clear`
 _log = logging.getLogger(__name__)
@@ -276,12 +277,14 @@ def _split(url: str) -> tuple[SplitResult, dict[str, str]]:
         parts = urlsplit(url)
         host = (parts.hostname or "").encode("idna")  # which the resolver would not catch
         sound = parts.scheme in _SCHEMES and host and parts.port != 0
+        sound = sound and not _NO_LOGIN.search(parts.netloc)
     except ValueError:
         sound = False
     if not sound or not _DATABASE.fullmatch(parts.path) or parts.fragment or "@" in parts.query:
         raise CacheError(
             "cache: a Redis URL is SCHEME://[USER:PASSWORD@]HOST[:PORT][/DATABASE], its scheme one"
-            f" of {', '.join(_SCHEMES)}; in a password `/`, `?`, `#` and `@` are percent-encoded"
+            f" of {', '.join(_SCHEMES)}; in a password `/`, `?`, `#`, `@`, quotes and blanks are"
+            " percent-encoded"
         )
     return parts, dict(parse_qsl(parts.query, keep_blank_values=True))
 
