@@ -56,11 +56,11 @@ class Flight:
                 me.values = compute(own)
                 found.update(me.values)
         finally:
+            me.over.set()  # first: an interrupt may end what follows
             with self._lock:
                 for key in keys:
                     if self._owners.get(key) is me:
                         del self._owners[key]
-            me.over.set()
         left = []
         for key, owner in others.items():
             owner.over.wait()

@@ -112,7 +112,7 @@ class Turns:
             timeout_s: most seconds until the last result; None for no limit.
 
         Raises:
-            QueueError: `timeout_s` has passed, or `close` was called.
+            QueueError: `timeout_s` has passed, `close` was called, or no thread can be started.
             Exception: the first one that `work` raised for a unit of this call; the units that
                 wait behind it are not begun.
         """
@@ -169,7 +169,12 @@ class Turns:
         self._inside.add(call)
         self._ring.append(call)
         for _ in range(min(len(call.waiting), self._n_threads - self._n_busy)):
-            threading.Thread(target=self._serve, name="ctxpack-turn").start()
+            try:
+                threading.Thread(target=self._serve, name="ctxpack-turn").start()
+            except RuntimeError as error:  # of the system: those that there are serve it later
+                if self._n_busy == 0:
+                    call.give_up(QueueError(f"turns: {error}"))
+                break
             self._n_busy += 1
         self._changed.notify_all()
 

@@ -196,6 +196,29 @@ def test_threads_end_with_the_work() -> None:
         assert not thread.is_alive()
 
 
+def test_a_system_out_of_threads_keeps_nobody_waiting(
+    pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has results keeps them, who would have none gets an error, and later calls work."""
+    turns, work, start = Turns(1, n_calls=1), Work(shut="a"), threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "ctxpack-turn":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    first, second = behind_a_shut_gate(turns, work, pool, "a", "X")
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    work.gate.set()
+    assert first.result(LIMIT_S) == ["aa"]
+    # Served by the thread that is there, if that has not ended yet.
+    assert isinstance(second.exception(LIMIT_S), QueueError | None)
+    with pytest.raises(QueueError, match="can't start new thread"):
+        until(lambda: not turns.take(work, "Z"))
+    monkeypatch.undo()
+    assert turns.take(work, "Y") == ["YY"]
+
+
 def test_equal_groups_share_a_batch(pool: ThreadPoolExecutor) -> None:
     """Waiting units of one group are worked on together, of whichever call, up to the most."""
     turns, work = Turns(1, n_calls=8, max_batch=3), Work(shut="a")
