@@ -45,8 +45,8 @@ def demo(
     counter = packed.report["token_counter"]
     console.print(
         Text(
-            f"\nOffline. Recipe {pipeline.recipe.name}, {counter} tokens. First call (another query),"
-            f" with loading: {first_ms:.0f} ms.\n"
+            f"\nOffline. Recipe {pipeline.recipe.name}, {counter} tokens."
+            f" First call (another query), with loading: {first_ms:.0f} ms.\n"
             f'Next: --query 2 to {len(samples.QUERIES)}, or --query "your own words".',
             "dim",
         )
