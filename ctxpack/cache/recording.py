@@ -17,7 +17,7 @@ class TierReport(TypedDict):
     Attributes:
         hits: segments whose value was there.
         misses: segments whose value was not there, or could not be used.
-        damaged: of the misses, those whose value was damaged, or not sealed by us.
+        damaged: of the misses, those whose value was damaged, not sealed by us, or of no use.
         bytes_read: of the hits.
         bytes_written: of new values.
         saved_ms: milliseconds that computing the hits once took.
