@@ -32,13 +32,15 @@ from ctxpack.train.records import Record, parse
 N_RECORDS = 60
 """Most records of a set for each half."""
 _ROUNDS = 30
+ALONE = np.array([1.0, 0.0, 0.0])
+"""Weights that leave scores as they are."""
 
 
 class Spans(NamedTuple):
     """The spans of some records.
 
     Args:
-        features: (n_spans, 4) float64, see `ctxpack.stages.blend.features`, and a column of ones.
+        features: (n_spans, 3) float64, see `ctxpack.stages.blend.features`, and a column of ones.
         is_evidence: (n_spans,) 0 or 1.
         importance: (n_spans,) float64, which lets every data set count the same.
     """
@@ -78,13 +80,13 @@ def spans_of(records: Sequence[Record]) -> Spans:
 
 
 def fit(spans: Spans) -> NDArray[np.float64]:
-    """Return the (4,) weights of the least log loss, by Newton steps."""
-    weights = np.array([1.0, 0.0, 0.0, 0.0])
+    """Return the (3,) weights of the least log loss, by Newton steps."""
+    weights = ALONE.copy()
     for _ in range(_ROUNDS):
         p = 1 / (1 + np.exp(-spans.features @ weights))
         gradient = spans.features.T @ (spans.importance * (p - spans.is_evidence))
         curved = spans.features * (spans.importance * p * (1 - p))[:, None]
-        weights -= np.linalg.solve(spans.features.T @ curved + 1e-9 * np.eye(4), gradient)
+        weights -= np.linalg.solve(spans.features.T @ curved + 1e-9 * np.eye(3), gradient)
     return weights
 
 
@@ -119,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "weights": dict(zip(WEIGHTS, weights.round(2).tolist(), strict=True)),
             "log_loss": {
                 name: {
-                    "alone": round(log_loss(part, np.array([1.0, 0.0, 0.0, 0.0])), 4),
+                    "alone": round(log_loss(part, ALONE), 4),
                     "blend": round(log_loss(part, weights), 4),
                 }
                 for name, part in zip(CALIBRATION_SETS, measured, strict=True)

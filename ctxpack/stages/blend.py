@@ -16,12 +16,11 @@ from ctxpack.stages.base import Call, Stage
 from ctxpack.stages.score import scored
 
 WEIGHTS: Final[Mapping[str, float]] = {
-    "span": 1.0,
-    "passage": 0.2,
-    "words": 0.7,
-    "constant": 2.0,
+    "span": 0.74,
+    "words": 0.54,
+    "constant": 0.47,
 }
-"""What the log-odds of each score add to those of a span; see `features`.
+"""What the log-odds of a span's two scores count; see `features`.
 
 Fitted by ``python -m ctxpack.bench.fit_blend DATA`` on one half of the development records of seven
 data sets, which count equally.
@@ -31,12 +30,12 @@ _LEAST = 1e-6
 
 
 class Blend(Stage):
-    """Weigh the words of the whole call, and its passage's score, into a span's score.
+    """Weigh the words of the whole call into the scores of spans.
 
     A pointwise scorer sees a passage alone. It cannot know which of the query's words are rare in
     this call, nor that a good span names the title of another passage: the lexical scorer can. The
-    log-odds of a span are a weighted sum of its own, its passage's and the lexical scorer's.
-    There are no options. Passage scores stay; what has score 0, because it was not scored, too.
+    log-odds of a span are a weighted sum of its own and the lexical scorer's. There are no options.
+    Passage scores stay; what has score 0, because it was not scored, too.
 
     Nothing changes after the deadline, or in a call that went to another scorer because of its
     language.
@@ -67,18 +66,12 @@ class Blend(Stage):
 
 
 def features(selection: Selection, call: Call) -> NDArray[np.float64]:
-    """Return (n_spans, 3) log-odds: of each span, of its passage, of the span by its words."""
-    by_words = scored(
-        selection, replace(call, scorer=Lexical(), expires_at=None), query=selection.query
-    )
+    """Return (n_spans, 2) log-odds: of each span by its score, and by the words of the call."""
+    words = replace(call, scorer=Lexical(), expires_at=None)
+    by_words = scored(selection, words, query=selection.query)
     assert selection.span_scores is not None
-    assert selection.passage_scores is not None
     assert by_words.span_scores is not None
-    columns = (
-        selection.span_scores,
-        selection.passage_scores[selection.passage_of],
-        by_words.span_scores,
-    )
+    columns = (selection.span_scores, by_words.span_scores)
     return np.stack([_log_odds(column) for column in columns], axis=1)
 
 

@@ -27,7 +27,7 @@ class Hops(Stage):
     Args:
         hops: scorings in all, the first included, 2 to 4; default 2.
         evidence: spans, 1 to 4, that stand behind the query, best first, each under the title of
-            its passage; default 1.
+            its passage; default 2.
 
     Drops nothing.
     """
@@ -37,7 +37,7 @@ class Hops(Stage):
     needs_scores: ClassVar[bool] = True
 
     hops: int = Field(default=2, ge=2, le=4)
-    evidence: int = Field(default=1, ge=1, le=4)
+    evidence: int = Field(default=2, ge=1, le=4)
 
     def check(self, scorer: Scorer) -> None:
         """Check that the scorer is pointwise: others hop by themselves, or not at all.

@@ -13,6 +13,7 @@ from torch.nn import functional
 from ctxpack.scoring.base import PassageScores, best_of, extended, under_title
 from ctxpack.scoring.manifest import Calibration
 from ctxpack.scoring.swift import SwiftModel
+from ctxpack.stages.hops import Hops
 from ctxpack.train.records import Record
 
 RECALL_GOALS = {"faithful": 0.99, "balanced": 0.97, "aggressive": 0.93}
@@ -65,7 +66,7 @@ def sample(model: SwiftModel, records: Sequence[Record]) -> Sample:
 
 
 def _hops(model: SwiftModel, record: Record) -> Iterator[list[PassageScores]]:
-    """Yield what the model finds in each passage: for the query, then with the best span behind it.
+    """Yield what the model finds in each passage: for the query, then with the best spans behind.
 
     As `ctxpack.stages.hops` asks.
     """
@@ -82,11 +83,18 @@ def _hops(model: SwiftModel, record: Record) -> Iterator[list[PassageScores]]:
 
     first = asked(record.query)
     yield first
-    best = [float(found.spans.max(initial=-np.inf)) for found in first]
-    if max(best, default=-np.inf) > -np.inf:
-        passage, spans = splits[int(np.argmax(best))]
-        span = spans[int(first[int(np.argmax(best))].spans.argmax())]
-        yield asked(extended(record.query, [under_title(passage, span)]))
+    ranked = sorted(
+        (-float(score), passage, span)
+        for passage, found in enumerate(first)
+        for span, score in enumerate(found.spans)
+        if np.isfinite(score)
+    )
+    best = [
+        under_title(splits[passage].passage, splits[passage].spans[span])
+        for _, passage, span in ranked[: Hops().evidence]
+    ]
+    if best:
+        yield asked(extended(record.query, best))
 
 
 def fit(samples: Sequence[Sample]) -> Calibration:

@@ -16,12 +16,11 @@ MODEL = SimpleNamespace(pointwise=True)
 TEXTS = ("The heron nests in spring. ", "Ferries run until dusk. ", "Rain fell all day. ")
 
 
-def selection_of(*span_scores: float, passage_scores: tuple[float, ...] | None = None) -> Selection:
+def selection_of(*span_scores: float) -> Selection:
     """Return three passages of one span, with scores, asked about herons."""
     split = [SplitPassage(Passage(text), (Span(0, len(text)),)) for text in TEXTS]
-    spans = np.array(span_scores, dtype=np.float32)
-    passages = np.array(passage_scores or span_scores, dtype=np.float32)
-    return Selection.of("When does the heron nest?", split).with_scores(passages, spans)
+    scores = np.array(span_scores, dtype=np.float32)
+    return Selection.of("When does the heron nest?", split).with_scores(scores, scores)
 
 
 def test_words_decide_between_equal_scores(call_for) -> None:
@@ -32,11 +31,10 @@ def test_words_decide_between_equal_scores(call_for) -> None:
     assert scores[0] > scores[2]
 
 
-def test_the_passage_decides_between_equal_spans(call_for) -> None:
-    """Of spans with equal scores and words, the one in the more relevant passage scores higher."""
-    before = selection_of(0.3, 0.3, 0.3, passage_scores=(0.5, 0.9, 0.1))
+def test_passage_scores_stay(call_for) -> None:
+    """Only spans are blended."""
+    before = selection_of(0.3, 0.3, 0.3)
     after = Blend()(before, call_for(before, scorer=MODEL))
-    assert after.span_scores[1] > after.span_scores[2]
     assert after.passage_scores is before.passage_scores
 
 

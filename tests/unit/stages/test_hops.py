@@ -37,18 +37,18 @@ class Follower:
 TEXTS = ("The film was made by Ada. ", "Ada was born in Rome. ", "Rome lies on the Tiber. ")
 
 
-def test_asks_again_with_the_best_span(make, call_for) -> None:
-    """The second query is the first with the best kept span behind it."""
-    selection = make(*TEXTS, scores=[[0.9], [0.1], [0.1]])
+def test_asks_again_with_the_best_spans(make, call_for) -> None:
+    """The second query is the first with the best kept spans behind it, best first."""
+    selection = make(*TEXTS, scores=[[0.2], [0.9], [0.1]])
     scorer = Follower()
     Hops()(selection, call_for(selection, scorer=scorer))
-    assert scorer.queries == [f"query{EVIDENCE_MARK}\n{TEXTS[0]}"]
+    assert scorer.queries == [f"query{EVIDENCE_MARK}\n{TEXTS[1]}\n\n{TEXTS[0]}"]
 
 
 def test_scores_of_the_last_hop_stand(make, call_for) -> None:
     """What the evidence leads to has the new score, and the rest too."""
     selection = make(*TEXTS, scores=[[0.9], [0.1], [0.1]])
-    after = Hops()(selection, call_for(selection, scorer=Follower()))
+    after = Hops(evidence=1)(selection, call_for(selection, scorer=Follower()))
     assert after.span_scores.tolist() == pytest.approx([1, 1, 0.1])
     assert after.passage_scores.tolist() == pytest.approx([1, 1, 0.1])
 
