@@ -27,13 +27,16 @@ DIAGRAM_NOTE = """\
 A point is a fifteenth of the spans with a probability of at least 0.05, its bar a 95 % interval; on
 the dashed line a probability holds."""
 LIMITS = """\
-- Evidence that a query does not name (the second step of a multi-hop question) is often missed.
+- The table is of the first hop, from spans alone. Evidence that a query does not name is often
+  missed there; the recipes' second hop and blend are for that: see [benchmarks](benchmarks.md).
 - Passage relevance on web queries (`trecdl21`) is below that of the base's sentence embeddings.
-- One calibration serves calls of one passage and calls of twenty; the error of each set is below.
+- One calibration serves calls of one passage and calls of twenty, first hops and second; the error
+  of each set is below.
 """
 AGAIN = """\
-`ctxpack train` with the mixture file of the package does it again, but not to the byte: that file
-says how the steps were changed on the way."""
+This is the second stage. It started from the first: 750 steps, 18,676 segments, 65 minutes, with a
+head that knew no second hop and whose new features began near zero. `ctxpack train` with the
+mixture file of the package repeats the second stage from the base model, not from that start."""
 INTENDED = """\
 # ctxpack-swift
 
