@@ -16,9 +16,9 @@ from ctxpack.stages.base import Call, Stage
 from ctxpack.stages.score import scored
 
 WEIGHTS: Final[Mapping[str, float]] = {
-    "span": 0.74,
-    "words": 0.54,
-    "constant": 0.47,
+    "span": 0.73,
+    "words": 0.57,
+    "constant": 0.39,
 }
 """What the log-odds of a span's two scores count; see `features`.
 
