@@ -205,6 +205,11 @@ def languages_of(scorer: Scorer) -> frozenset[str] | None:
     return languages
 
 
+def reads_evidence(scorer: Scorer) -> bool:
+    """Return whether a scorer knows an `extended` query for one; it says so by that attribute."""
+    return bool(getattr(scorer, "reads_evidence", False))
+
+
 class ConfiguredScorer(BaseModel, ABC):
     """Base of scorers that a recipe can name: frozen options, nothing loaded on construction.
 
@@ -215,6 +220,7 @@ class ConfiguredScorer(BaseModel, ABC):
             language, it must know the names, too: name no others.
         languages: ISO 639-1 codes of the languages that it knows, None for any. The lexical scorer
             gets the calls in others.
+        reads_evidence: whether it knows an `extended` query for one, so that a recipe may hop.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -223,6 +229,7 @@ class ConfiguredScorer(BaseModel, ABC):
     pointwise: ClassVar[bool]
     operating_points: ClassVar[Mapping[str, float]]
     languages: ClassVar[frozenset[str] | None] = None
+    reads_evidence: ClassVar[bool] = False
 
     @property
     def fingerprint(self) -> bytes:

@@ -24,6 +24,7 @@ from ctxpack.scoring.base import (
     from_segments,
     has_segments,
     languages_of,
+    reads_evidence,
 )
 from ctxpack.scoring.turns import Turns
 from ctxpack.selection import SplitPassage
@@ -122,6 +123,11 @@ class BatchingScorer:
     def languages(self) -> frozenset[str] | None:
         """Those of the scorer."""
         return languages_of(self.scorer)
+
+    @property
+    def reads_evidence(self) -> bool:
+        """Whether the scorer inside knows the query of a second hop."""
+        return reads_evidence(self.scorer)
 
     @property
     def name(self) -> str:

@@ -60,6 +60,7 @@ class Swift(ConfiguredScorer):
     pointwise: ClassVar[bool] = True
     operating_points: ClassVar[Mapping[str, float]] = _Points()  # type: ignore[assignment]
     languages: ClassVar[frozenset[str] | None] = frozenset({"en"})
+    reads_evidence: ClassVar[bool] = True
 
     path: str | None = None
     providers: tuple[str, ...] = Field(default=CPU, min_length=1)

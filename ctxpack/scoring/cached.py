@@ -32,6 +32,7 @@ from ctxpack.scoring.base import (
     from_segments,
     has_segments,
     languages_of,
+    reads_evidence,
 )
 from ctxpack.selection import SplitPassage
 
@@ -115,6 +116,11 @@ class CachedScorer:
     def languages(self) -> frozenset[str] | None:
         """Those of the scorer inside."""
         return languages_of(self._scorer)
+
+    @property
+    def reads_evidence(self) -> bool:
+        """Whether the scorer inside knows the query of a second hop."""
+        return reads_evidence(self._scorer)
 
     def score(self, query: str, passages: Sequence[SplitPassage]) -> list[PassageScores]:
         """Return scores for every passage, in the order given."""

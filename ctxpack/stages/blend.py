@@ -9,7 +9,6 @@ from typing import ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ctxpack.scoring.base import Scorer
 from ctxpack.scoring.lexical import Lexical
 from ctxpack.selection import FloatArray, Selection
 from ctxpack.stages.base import Call, Stage
@@ -37,23 +36,14 @@ class Blend(Stage):
     log-odds of a span are a weighted sum of its own and the lexical scorer's. There are no options.
     Passage scores stay; what has score 0, because it was not scored, too.
 
-    Nothing changes after the deadline, or in a call that went to another scorer because of its
-    language.
+    Nothing changes after the deadline, or for a scorer that has seen the whole call itself, such as
+    ``lexical``.
 
     Drops nothing.
     """
 
     name: ClassVar[str] = "blend"
     needs_scores: ClassVar[bool] = True
-
-    def check(self, scorer: Scorer) -> None:
-        """Check that the scorer is pointwise: others have seen the whole call.
-
-        Raises:
-            ValueError: it is not.
-        """
-        if not scorer.pointwise:
-            raise ValueError(f"needs a pointwise scorer, got {getattr(scorer, 'name', scorer)!r}")
 
     def _apply(self, selection: Selection, call: Call) -> Selection:
         scores, passage_scores = selection.span_scores, selection.passage_scores

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from ctxpack.scoring.base import Scorer, extended, under_title
+from ctxpack.scoring.base import extended, reads_evidence, under_title
 from ctxpack.selection import Selection
 from ctxpack.stages.base import Call, Stage
 from ctxpack.stages.score import scored
@@ -21,8 +21,8 @@ class Hops(Stage):
     before, in full: the scorer knows the question and what was found. With a segment cache a
     hop costs no encoding.
 
-    A hop that the deadline cuts short leaves the scores as they were, and so does a call that went
-    to another scorer because of its language.
+    A hop that the deadline cuts short leaves the scores as they were. Nothing changes for a scorer
+    that does not declare `reads_evidence`, such as ``lexical``, which hops by itself.
 
     Args:
         hops: scorings in all, the first included, 2 to 4; default 2.
@@ -39,17 +39,8 @@ class Hops(Stage):
     hops: int = Field(default=2, ge=2, le=4)
     evidence: int = Field(default=2, ge=1, le=4)
 
-    def check(self, scorer: Scorer) -> None:
-        """Check that the scorer is pointwise: others hop by themselves, or not at all.
-
-        Raises:
-            ValueError: it is not.
-        """
-        if not scorer.pointwise:
-            raise ValueError(f"needs a pointwise scorer, got {getattr(scorer, 'name', scorer)!r}")
-
     def _apply(self, selection: Selection, call: Call) -> Selection:
-        if not call.scorer.pointwise:
+        if not reads_evidence(call.scorer):
             return selection
         for _ in range(1, self.hops):
             evidence = self._found(selection)

@@ -68,7 +68,8 @@ class ToolPruner:
         self.pipeline = pipeline_of(data if recipe is None else recipe)
         self._scoring = Pipeline.from_recipe(
             {**self.pipeline.recipe.to_data(), "budget": None, "steps": ["score"]},
-            scorer=self.pipeline.scorer,
+            # Rows and lines are no sentences: without a recipe of their own, words decide.
+            scorer="lexical" if recipe is None else self.pipeline.scorer,
             token_counter=self.pipeline.token_counter,
         )
         self._budget = budget

@@ -4,10 +4,7 @@ import time
 from types import SimpleNamespace
 
 import numpy as np
-import pytest
 
-from ctxpack.errors import RecipeError
-from ctxpack.recipes import parse
 from ctxpack.scoring.lexical import Lexical
 from ctxpack.selection import Passage, Selection, Span, SplitPassage
 from ctxpack.stages.blend import Blend
@@ -59,9 +56,3 @@ def test_changes_nothing_late_or_for_another_scorer(call_for) -> None:
     late = call_for(before, scorer=MODEL, expires_at=time.perf_counter())
     assert Blend()(before, late) is before
     assert Blend()(before, call_for(before, scorer=Lexical())) is before
-
-
-def test_needs_a_pointwise_scorer() -> None:
-    """A recipe that blends words with words is refused when it is read."""
-    with pytest.raises(RecipeError, match=r"steps\[1\].blend: needs a pointwise scorer, got 'lex"):
-        parse({"scorer": "lexical", "steps": ["score", "blend"]}, where="test")

@@ -6,9 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ctxpack.errors import RecipeError
-from ctxpack.recipes import parse
+from ctxpack import Pipeline
+from ctxpack.recipes import names
 from ctxpack.scoring.base import EVIDENCE_MARK, PassageScores
+from ctxpack.scoring.lexical import Lexical
 from ctxpack.selection import Passage, Span, SplitPassage
 from ctxpack.stages.hops import Hops
 
@@ -17,6 +18,7 @@ class Follower:
     """Gives 1 to the spans that hold the last word of the query, 0.1 to others."""
 
     pointwise = True
+    reads_evidence = True
 
     def __init__(self) -> None:
         self.queries: list[str] = []
@@ -94,14 +96,23 @@ def test_a_hop_cut_short_is_taken_back(make, call_for, monkeypatch) -> None:
     selection = make(*TEXTS * 3, scores=[[0.9], [0.1], [0.1]] * 3)
     slow = Follower()
     scorer = SimpleNamespace(
-        pointwise=True, score=lambda *args: (now.__setitem__(0, now[0] + 1), slow.score(*args))[1]
+        pointwise=True,
+        reads_evidence=True,
+        score=lambda *args: (now.__setitem__(0, now[0] + 1), slow.score(*args))[1],
     )
     call = call_for(selection, scorer=scorer, expires_at=1.5)
     assert Hops()(selection, call) is selection
     assert call.notes == ["deadline"]
 
 
-def test_needs_a_pointwise_scorer() -> None:
-    """A recipe that hops with a scorer of whole calls is refused when it is read."""
-    with pytest.raises(RecipeError, match=r"steps\[1\].hops: needs a pointwise scorer, got 'lex"):
-        parse({"scorer": "lexical", "steps": ["score", {"hops": 2}]}, where="test")
+def test_leaves_other_scorers_alone(make, call_for) -> None:
+    """A scorer that would take evidence for a part of the question is not asked again."""
+    selection = make(*TEXTS, scores=[[0.9], [0.1], [0.1]])
+    assert Hops()(selection, call_for(selection, scorer=Lexical())) is selection
+
+
+def test_shipped_recipes_take_any_scorer() -> None:
+    """A recipe that hops and blends can be given another scorer."""
+    for name in names():
+        packed = Pipeline.from_recipe(name, scorer="lexical").compress("Where was Ada born?", TEXTS)
+        assert "Rome" in packed.text
