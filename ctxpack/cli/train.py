@@ -131,7 +131,7 @@ def evaluate(
     _ready(1)
     from ctxpack.train.evaluate import evaluate as judged
     from ctxpack.train.evaluate import evaluation_records, named_scorer
-    from ctxpack.train.scorer import word_pieces
+    from ctxpack.train.pieces import word_pieces
 
     records = evaluation_records(_mixture(mixture), data)
     for result in judged(named_scorer(scorer), records, word_pieces(), limit=limit):

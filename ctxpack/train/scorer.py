@@ -8,19 +8,11 @@ from itertools import islice
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from ctxpack.scoring.base import PassageScores, TextSegment, best_of
-from ctxpack.scoring.manifest import MODELS
 from ctxpack.scoring.segments import WordPieces
-from ctxpack.scoring.swift import TOKENIZER
 from ctxpack.selection import SplitPassage
 from ctxpack.train.step import Swift
-
-
-def word_pieces() -> WordPieces:
-    """Return the bundled tokenizer; every base has its vocabulary."""
-    return WordPieces(Tokenizer.from_file(str(MODELS / TOKENIZER)))
 
 
 class SwiftLogits:

@@ -13,9 +13,9 @@ from ctxpack.train.card import Story, card
 from ctxpack.train.evaluate import Judged, evaluate
 from ctxpack.train.fit import LOG, REPORT_STEPS
 from ctxpack.train.mixture import Mixture
+from ctxpack.train.pieces import word_pieces
 from ctxpack.train.plot import reliability_diagrams
 from ctxpack.train.prepare import Prepared
-from ctxpack.train.scorer import word_pieces
 
 CARD, PLOT = "model-card.md", "calibration.svg"
 N_JUDGED = 150

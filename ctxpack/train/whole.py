@@ -24,9 +24,10 @@ from ctxpack.train.collection import Collection, Question, rarity_table
 from ctxpack.train.export import calibrated, load_run, save, write_graphs
 from ctxpack.train.fit import Lessons, Run, Watch
 from ctxpack.train.mixture import FitSettings, Mixture
+from ctxpack.train.pieces import word_pieces
 from ctxpack.train.prepare import Prepared
 from ctxpack.train.report import DevReport
-from ctxpack.train.scorer import SwiftLogits, word_pieces
+from ctxpack.train.scorer import SwiftLogits
 from ctxpack.train.start import RARITY_FILE, RUN, START, Start, prepare, save_rarity
 from ctxpack.train.story import CARD, summary, write_own_card
 from ctxpack.train.teacher import Teacher, Texts, base_embeddings, own_embeddings

@@ -19,9 +19,9 @@ from ctxpack.train.collection import Collection, rarity_table
 from ctxpack.train.mixture import Mixture, Source, partition
 from ctxpack.train.overlap import EvaluationIndex
 from ctxpack.train.own import mixture
+from ctxpack.train.pieces import word_pieces
 from ctxpack.train.prepare import Prepared
 from ctxpack.train.records import parse, read
-from ctxpack.train.scorer import word_pieces
 
 LONG = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
 SOURCE = Source(file="toy.jsonl", licence="none", negatives="mined")

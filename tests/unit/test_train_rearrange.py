@@ -13,8 +13,8 @@ from ctxpack.selection import Passage, SplitPassage
 from ctxpack.sentences import split
 from ctxpack.train.batches import Batch, Pair
 from ctxpack.train.mixture import Augment
+from ctxpack.train.pieces import word_pieces
 from ctxpack.train.rearrange import rearranged
-from ctxpack.train.scorer import word_pieces
 
 TEXTS = (
     "It rained all week. Ann built the ship. It sank. Nobody wrote it down.",

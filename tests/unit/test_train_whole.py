@@ -27,9 +27,10 @@ from ctxpack.scoring.bundled import Swift  # noqa: E402
 from ctxpack.scoring.manifest import MODELS, Manifest  # noqa: E402
 from ctxpack.scoring.swift import ENCODER, NAME, SwiftModel  # noqa: E402
 from ctxpack.train import own  # noqa: E402
+from ctxpack.train.pieces import word_pieces  # noqa: E402
 from ctxpack.train.rebuild import encoder_weights  # noqa: E402
 from ctxpack.train.records import Record, parse  # noqa: E402
-from ctxpack.train.scorer import SwiftLogits, word_pieces  # noqa: E402
+from ctxpack.train.scorer import SwiftLogits  # noqa: E402
 from ctxpack.train.start import Start, prepare  # noqa: E402
 from ctxpack.train.whole import Plan, Telling, train  # noqa: E402
 
