@@ -8,13 +8,14 @@ processors, and memory for as many passes of the model.
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, cast
 
 from ctxpack.errors import RecipeError
 from ctxpack.process import PerProcess
+from ctxpack.scoring.around import AroundScorer
 from ctxpack.scoring.base import (
     PassageScores,
     ScoreCall,
@@ -23,8 +24,6 @@ from ctxpack.scoring.base import (
     TextSegment,
     from_segments,
     has_segments,
-    languages_of,
-    reads_evidence,
 )
 from ctxpack.scoring.turns import Turns
 from ctxpack.selection import SplitPassage
@@ -80,7 +79,7 @@ class Limits:
                 raise RecipeError(f"batching: `{name}` must be at least 0, got {value!r}")
 
 
-class BatchingScorer:
+class BatchingScorer(AroundScorer):
     """Shares a pointwise scorer between concurrent calls; scores are the same to the byte.
 
     Passages are scored one by one, in turns over the calls. A call blocks until it has all scores.
@@ -102,37 +101,12 @@ class BatchingScorer:
             raise RecipeError(
                 f"batching: a scorer must be pointwise to share work between calls, got {scorer!r}"
             )
-        self.scorer = scorer
+        super().__init__(scorer)
         self.limits = Limits() if limits is None else limits
         if self.limits.batch > 1 and not hasattr(scorer, "group_of"):
             raise RecipeError(f"batching: `batch` must be 1 for {scorer!r}, which has no groups")
         # A fork copies neither threads nor the calls that wait for them.
         self._turns = PerProcess(self._new_turns)
-
-    @property
-    def pointwise(self) -> bool:
-        """True: no other scorer is accepted."""
-        return True
-
-    @property
-    def operating_points(self) -> Mapping[str, float]:
-        """Those of the scorer."""
-        return self.scorer.operating_points
-
-    @property
-    def languages(self) -> frozenset[str] | None:
-        """Those of the scorer."""
-        return languages_of(self.scorer)
-
-    @property
-    def reads_evidence(self) -> bool:
-        """Whether the scorer inside knows the query of a second hop."""
-        return reads_evidence(self.scorer)
-
-    @property
-    def name(self) -> str:
-        """The scorer's, for reports."""
-        return str(getattr(self.scorer, "name", type(self.scorer).__qualname__))
 
     @property
     def fingerprint(self) -> bytes:
@@ -159,10 +133,6 @@ class BatchingScorer:
         pairs = [(query, passage) for query, passages in calls for passage in passages]
         scores = iter(self._turns.get().take(self._score, pairs, timeout_s=self.limits.timeout_s))
         return [[next(scores) for _ in passages] for _, passages in calls]
-
-    def warm_up(self) -> None:
-        """Load what the scorer needs."""
-        self.scorer.warm_up()
 
     def close(self) -> None:
         """End the calls that wait with a `QueueError`, then release what the scorer loaded.

@@ -23,6 +23,7 @@ from ctxpack.cache.recording import in_use, recorded
 from ctxpack.cache.sealing import seal, unseal
 from ctxpack.errors import ModelError, RecipeError, shown
 from ctxpack.process import PerProcess
+from ctxpack.scoring.around import AroundScorer
 from ctxpack.scoring.base import (
     PassageScores,
     ScoreCall,
@@ -31,8 +32,6 @@ from ctxpack.scoring.base import (
     TextSegment,
     from_segments,
     has_segments,
-    languages_of,
-    reads_evidence,
 )
 from ctxpack.selection import SplitPassage
 
@@ -62,7 +61,7 @@ class Filled(NamedTuple):
     errors: int
 
 
-class CachedScorer:
+class CachedScorer(AroundScorer):
     """Scores what the scorer inside scores, to the byte, and computes only what is not stored.
 
     Of a `SegmentScorer` the encodings of segments are stored, for every later query, and their
@@ -81,8 +80,6 @@ class CachedScorer:
         CacheError: the secret is shorter.
     """
 
-    pointwise = True
-
     def __init__(
         self,
         scorer: Scorer,
@@ -92,7 +89,8 @@ class CachedScorer:
         namespace: str = "default",
         secret: bytes | None = None,
     ) -> None:
-        name = getattr(scorer, "name", type(scorer).__qualname__)
+        super().__init__(scorer)
+        name = self.name
         if not scorer.pointwise:
             raise RecipeError(f"cache: {name!r} looks at the whole call, so nothing can be cached")
         if not hasattr(scorer, "fingerprint"):
@@ -100,31 +98,14 @@ class CachedScorer:
         for tier in tiers:
             if tier not in TIERS:
                 raise RecipeError(f"cache: `tiers` are {', '.join(TIERS)}, got {shown(tier)}")
-        self.name = name
         self.cache = cache
-        self._scorer = scorer
         self.tiers = tuple(tiers)
         self._keys = Keys(namespace, secret)
         self._flight = PerProcess(Flight)
 
-    @property
-    def operating_points(self) -> Mapping[str, float]:
-        """Thresholds of the scorer inside."""
-        return self._scorer.operating_points
-
-    @property
-    def languages(self) -> frozenset[str] | None:
-        """Those of the scorer inside."""
-        return languages_of(self._scorer)
-
-    @property
-    def reads_evidence(self) -> bool:
-        """Whether the scorer inside knows the query of a second hop."""
-        return reads_evidence(self._scorer)
-
     def score(self, query: str, passages: Sequence[SplitPassage]) -> list[PassageScores]:
         """Return scores for every passage, in the order given."""
-        scorer = self._scorer
+        scorer = self.scorer
         if has_segments(scorer):
             score = partial(self._segment_scores, scorer, query)
             return from_segments(passages, scorer.segments(passages), score)
@@ -140,7 +121,7 @@ class CachedScorer:
         Raises:
             RecipeError: no encodings are stored: the tier is off, or the scorer has no segments.
         """
-        scorer = self._scorer
+        scorer = self.scorer
         if not (has_segments(scorer) and "encoding" in self.tiers):
             raise RecipeError(f"cache: no encodings of {self.name!r} are stored, nothing to fill")
         segments = iter([part for parts in scorer.segments(passages) for part in parts])
@@ -152,16 +133,12 @@ class CachedScorer:
         errors = max(use.errors, int(not use.available))
         return Filled(len(passages), n_segments, tier.misses, tier.bytes_written, errors)
 
-    def warm_up(self) -> None:
-        """Load what the scorer inside loads."""
-        self._scorer.warm_up()
-
     def close(self) -> None:
         """Release what the scorer inside holds; not the cache."""
-        self._scorer.close()
+        self.scorer.close()
 
     def __repr__(self) -> str:
-        return f"CachedScorer({self._scorer!r}, {self.cache!r})"
+        return f"CachedScorer({self.scorer!r}, {self.cache!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         options: dict[str, Any] = {
@@ -169,11 +146,11 @@ class CachedScorer:
             "namespace": self._keys.namespace,
             "secret": self._keys.secret,
         }
-        return partial(CachedScorer, **options), (self._scorer, self.cache)
+        return partial(CachedScorer, **options), (self.scorer, self.cache)
 
     @cached_property
     def _fingerprint(self) -> bytes:
-        fingerprint: bytes = self._scorer.fingerprint
+        fingerprint: bytes = self.scorer.fingerprint  # type: ignore[attr-defined]
         return fingerprint
 
     def _segment_scores(
@@ -229,7 +206,7 @@ class CachedScorer:
 
     def _passage_scores(self, query: str, passages: Sequence[SplitPassage]) -> list[PassageScores]:
         def compute(numbers: list[int]) -> list[bytes]:
-            scores = self._scorer.score(query, [passages[number] for number in numbers])
+            scores = self.scorer.score(query, [passages[number] for number in numbers])
             return [_packed(one) for one in scores]
 
         contents = [_content(passage) for passage in passages]

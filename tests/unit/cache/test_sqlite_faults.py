@@ -47,10 +47,11 @@ def whole(cache: SQLiteCache) -> int:
     """Return how many values are there; each that is found must be what was put."""
     found = dict(zip(VALUES, cache.get_many(list(VALUES)), strict=True))
     unsealed = [
-        value
+        key
         for key, value in found.items()
         if value is not None and unseal(key, value, tier="encoding", secret=None) is not None
     ]
+    assert all(found[key] == VALUES[key] for key in unsealed)
     return len(unsealed)
 
 
