@@ -1,4 +1,4 @@
-"""A real Redis or Valkey server, which a test may kill, freeze and start again."""
+"""What tests share: what collects spans, and a real Redis or Valkey server to kill and freeze."""
 
 from __future__ import annotations
 
@@ -11,8 +11,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from ctxpack.cache.redis import RedisCache
+
+
+@pytest.fixture
+def provider(monkeypatch: pytest.MonkeyPatch) -> TracerProvider:
+    """Return a provider that is the program's for the length of a test."""
+    provider = TracerProvider()
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
+    return provider
+
+
+@pytest.fixture
+def spans(provider: TracerProvider) -> InMemorySpanExporter:
+    """Return what collects the spans of a test."""
+    exporter = InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    return exporter
 
 
 class RedisServer:

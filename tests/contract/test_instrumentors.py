@@ -10,27 +10,10 @@ import asyncio
 import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 QUERY = "When was the harbour bridge opened?"
 TEXT = "The harbour bridge was opened in 1932. It has six lanes."
-
-
-@pytest.fixture
-def provider(monkeypatch: pytest.MonkeyPatch) -> TracerProvider:
-    """Return a provider that is the program's for the length of a test."""
-    provider = TracerProvider()
-    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
-    return provider
-
-
-@pytest.fixture
-def spans(provider: TracerProvider) -> InMemorySpanExporter:
-    """Return what collects the spans of a test."""
-    exporter = InMemorySpanExporter()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    return exporter
 
 
 def ancestors(spans: InMemorySpanExporter) -> list[str]:
