@@ -49,8 +49,8 @@ class BatchSize:
     Args:
         tokens: of passages that are encoded, before the last query's.
         queries: most queries.
-        hard: hard negatives added for each query that starts a batch.
-        candidates: most passages that one query is scored against.
+        hard: hard negatives for each relevant passage of a query that starts a batch.
+        candidates: passages that a query is scored against, unless more are its own.
     """
 
     tokens: int

@@ -98,14 +98,17 @@ class Run:
         self.directory = directory
         self.progress = Progress()
         self._rarity = rarity
-        self.swift = fresh(base, rarity, settings.frozen_layers)
+        self.swift = fresh(base, rarity, settings.frozen_layers, joint=settings.joint)
         groups = [
             {"params": trainable(self.swift.encoder.base), "rate": settings.encoder_rate},
             {
                 "params": [
                     *self.swift.head.parameters(),
-                    *self.swift.encoder.segment.parameters(),
-                    *self.swift.encoder.query.parameters(),
+                    *(
+                        weight
+                        for name, weight in self.swift.encoder.named_parameters()
+                        if not name.startswith("base.")
+                    ),
                 ],
                 "rate": settings.head_rate,
             },
@@ -131,7 +134,12 @@ class Run:
                 units = collection.units[:: max(1, len(collection.units) // N_START)]
                 start_projections(self.swift, [unit.segment for unit in units])
             self._evaluate(report, watch)
-        size = BatchSize(self.settings.batch_tokens, self.settings.batch_queries)
+        size = BatchSize(
+            self.settings.batch_tokens,
+            self.settings.batch_queries,
+            self.settings.batch_hard,
+            self.settings.batch_candidates,
+        )
         batches = _endless(Batches(collection, lessons.weights, size), self.settings.seed)
         saved = evaluated = time.monotonic()
         figures: list[dict[str, float]] = []

@@ -85,6 +85,8 @@ class FitSettings(BaseModel):
     """How long and how fast to learn.
 
     Args:
+        joint: whether query and passage are read together, as by ctxpack-mini, or apart, as by
+            ctxpack-swift.
         seed: of batches, augmentation and the head's first weights.
         steps: batches in all; the learning rate falls to 0 over them.
         frozen_layers: layers of the base, from below, that are not trained; embeddings never are.
@@ -93,6 +95,8 @@ class FitSettings(BaseModel):
         head_rate: highest learning rate of the rest.
         batch_tokens: word pieces of passages in a batch.
         batch_queries: most queries in a batch.
+        batch_hard: hard negatives that a query brings for each of its relevant passages.
+        batch_candidates: passages that a query is scored against, unless more are its own.
         mined_below: a mined passage is a negative only if the teacher's cosine with the query is
             below this share of its highest cosine with a relevant passage (Moreira et al.,
             "NV-Retriever", 2024: 0.95); None for every one.
@@ -103,6 +107,7 @@ class FitSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    joint: bool = False
     seed: int = 1
     steps: int
     frozen_layers: int = 3
@@ -111,6 +116,8 @@ class FitSettings(BaseModel):
     head_rate: float = 1e-3
     batch_tokens: int = 3000
     batch_queries: int = 24
+    batch_hard: int = 3
+    batch_candidates: int = 10
     mined_below: float | None = None
     augment: Augment = Augment()
     checkpoint_s: float = 240.0

@@ -40,12 +40,14 @@ class SwiftLogits:
         self, query: str, segments: Sequence[TextSegment]
     ) -> Iterator[tuple[float, NDArray[np.float32]]]:
         """Yield the scores of every segment."""
-        asked = self._swift.queries([self._pieces.query(query)])
+        asked = self._pieces.query(query)
         read = [self._pieces.read(segment) for segment in segments]
-        for text, segment, side in zip(segments, read, self._swift.segments(read), strict=True):
+        asking = [[0] if len(segment.spans) else [] for segment in read]
+        logits = iter(self._swift.scored([asked], read, asking).logits)
+        for text, segment in zip(segments, read, strict=True):
             found: NDArray[np.float32] = np.full(len(text.ends), -np.inf, np.float32)
             relevance = -np.inf
             if len(segment.spans):
-                logit, spans = self._swift.head(asked, side)
+                logit, spans = next(logits)
                 relevance, found[segment.spans] = float(logit[0]), spans[0].cpu().numpy()
             yield relevance, found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -36,6 +37,19 @@ Rarity = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 Autocast = Callable[[], AbstractContextManager[object]]
 
 
+class Scores(NamedTuple):
+    """What a model says of the segments of a batch.
+
+    Args:
+        logits: for every segment that a query is scored against, in order: of relevance
+            (n_asking,) and of spans (n_asking, n_spans).
+        cosines: (n_queries, n_segments) of mean vectors; None where the sides are read together.
+    """
+
+    logits: list[tuple[Tensor, Tensor]]
+    cosines: Tensor | None
+
+
 class Swift:
     """Encoder and head with what they need to read texts.
 
@@ -52,19 +66,47 @@ class Swift:
         self._rarity = rarity
         self.autocast = autocast
 
+    def scored(
+        self,
+        queries: Sequence[Query],
+        segments: Sequence[Segment],
+        asking: Sequence[Sequence[int]],
+    ) -> Scores:
+        """Return what the model says of segments.
+
+        Args:
+            queries: what is asked.
+            segments: what is scored.
+            asking: for each segment, numbers of the queries that are scored against it.
+        """
+        asked, sides = self.queries(queries), self.segments(segments)
+        # In float32: its shapes all differ, and a bfloat16 kernel is compiled for every shape.
+        logits = [
+            self.head(QuerySide(*(part[torch.tensor(chosen)] for part in asked)), side)
+            for side, chosen in zip(sides, asking, strict=True)
+            if len(chosen)
+        ]
+        return Scores(
+            logits, query_vectors(asked) @ torch.stack([segment_vector(s) for s in sides]).T
+        )
+
     def queries(self, queries: Sequence[Query]) -> QuerySide:
         """Return the queries as the head reads them."""
         n_tokens = max(len(query.ids) for query in queries)
-        words = np.zeros((len(queries), n_tokens), np.int64)
-        told = np.zeros((len(queries), n_tokens), np.float32)
-        mask = np.zeros((len(queries), n_tokens), np.float32)
+        vectors = torch.zeros(len(queries), n_tokens, self.encoder.query.out_features)
+        for rows, part in self.encoded([query.ids for query in queries], is_query=True):
+            vectors[rows, : part.shape[1]] = part[:, :n_tokens]
+        return self.query_side(queries, vectors)
+
+    def query_side(self, queries: Sequence[Query], vectors: Tensor) -> QuerySide:
+        """Return queries with vectors (n_queries, n_query_tokens, WIDTH) as the head reads them."""
+        words = np.zeros(vectors.shape[:2], np.int64)
+        told = np.zeros(vectors.shape[:2], np.float32)
+        mask = np.zeros(vectors.shape[:2], np.float32)
         for row, query in enumerate(queries):
             words[row, : len(query.words)] = query.words
             told[row, : len(query.told)] = query.told
             mask[row, : len(query.words)] = 1
-        vectors = torch.zeros(len(queries), n_tokens, self.encoder.query.out_features)
-        for rows, part in self.encoded([query.ids for query in queries], is_query=True):
-            vectors[rows, : part.shape[1]] = part[:, :n_tokens]
         return QuerySide(
             vectors * torch.as_tensor(mask)[..., None],
             *map(torch.as_tensor, (words, self._rarity(words), told, mask)),
@@ -76,11 +118,15 @@ class Swift:
         for rows, part in self.encoded([segment.ids for segment in segments], is_query=False):
             for row, vectors in zip(rows, part, strict=True):
                 segment = segments[row]
-                nodes = torch.as_tensor(segment.nodes)
-                members = (nodes == torch.arange(len(segment.spans) + 1)[:, None]).float()
-                words, rarity = map(torch.as_tensor, (segment.words, self._rarity(segment.words)))
-                sides[row] = SegmentSide(vectors[: len(nodes)], words, rarity, members)
+                sides[row] = self.segment_side(segment, vectors[: len(segment.ids)])
         return [sides[row] for row in range(len(segments))]
+
+    def segment_side(self, segment: Segment, vectors: Tensor) -> SegmentSide:
+        """Return a segment with vectors (n_tokens, WIDTH) as the head reads it."""
+        nodes = torch.as_tensor(segment.nodes)
+        members = (nodes == torch.arange(len(segment.spans) + 1)[:, None]).float()
+        words, rarity = map(torch.as_tensor, (segment.words, self._rarity(segment.words)))
+        return SegmentSide(vectors, words, rarity, members)
 
     def encoded(
         self, texts: Sequence[NDArray[np.int64]], *, is_query: bool
@@ -107,16 +153,13 @@ def losses(
         queries: of the batch's questions, perhaps augmented.
         cosines: (n, n_units), the base's own of the first n questions with every unit.
     """
-    sides, asked = swift.segments(segments), swift.queries(queries)
-    own = query_vectors(asked)[: len(cosines)] @ torch.stack([segment_vector(s) for s in sides]).T
+    asking = [[pair.question for pair in pairs] for pairs in batch.pairs]
+    found = swift.scored(queries, segments, asking)
     relevance, spans = [], []
-    for side, pairs in zip(sides, batch.pairs, strict=True):
-        if not pairs:
-            continue
+    for (segment_logits, span_logits), pairs in zip(
+        found.logits, filter(None, batch.pairs), strict=True
+    ):
         chosen = torch.tensor([pair.question for pair in pairs])
-        asking = QuerySide(*(part[chosen] for part in asked))
-        # In float32: its shapes all differ, and a bfloat16 kernel is compiled for every shape.
-        segment_logits, span_logits = swift.head(asking, side)
         relevant = torch.tensor([float(pair.relevant) for pair in pairs])
         relevance.append(Scored(chosen, segment_logits, relevant))
         known = {row: pair.labels for row, pair in enumerate(pairs) if pair.labels is not None}
@@ -126,7 +169,8 @@ def losses(
             question = chosen[rows][:, None].expand_as(labels)
             spans.append(Scored(question.flatten(), span_logits[rows].flatten(), labels.flatten()))
     named = _named(batch, _joined(relevance), _joined(spans))
-    named["distilled"] = distillation(own, cosines)
+    if found.cosines is not None:
+        named["distilled"] = distillation(found.cosines[: len(cosines)], cosines)
     total = sum(WEIGHTS[name] * loss for name, loss in named.items())
     return {"total": total, **named}
 

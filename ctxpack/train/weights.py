@@ -13,14 +13,21 @@ from transformers import BertModel
 from ctxpack.errors import ModelError
 from ctxpack.scoring.segments import Segment
 from ctxpack.train.device import fast_bfloat16
+from ctxpack.train.joint import JointEncoder, Mini
 from ctxpack.train.model import Encoder, Head
 from ctxpack.train.step import Rarity, Swift
 
 
-def fresh(base: Path, rarity: Rarity, frozen_layers: int) -> Swift:
+def fresh(base: Path, rarity: Rarity, frozen_layers: int, *, joint: bool = False) -> Swift:
     """Return an untrained model on a base encoder, on torch's default device.
 
     `start_projections` is the next step.
+
+    Args:
+        base: directory of the base model.
+        rarity: word keys to rarity.
+        frozen_layers: see `FitSettings`.
+        joint: whether it reads query and segment together, as ctxpack-mini.
     """
     device = torch.get_default_device()
     bert = BertModel.from_pretrained(
@@ -33,12 +40,12 @@ def fresh(base: Path, rarity: Rarity, frozen_layers: int) -> Swift:
     )
     for part in (bert.embeddings, *bert.encoder.layer[:frozen_layers]):
         part.requires_grad_(False)
-    encoder, head = Encoder(bert).to(device), Head().to(device)
+    encoder, head = (JointEncoder if joint else Encoder)(bert).to(device), Head().to(device)
     torch.nn.init.constant_(head.span_out.bias, -3.0)
     torch.nn.init.constant_(head.segment_out.bias, -2.0)
     bfloat16 = partial(torch.autocast, device.type, dtype=torch.bfloat16)
     autocast = bfloat16 if fast_bfloat16(device) else nullcontext
-    return Swift(encoder, head, rarity, autocast)
+    return (Mini if joint else Swift)(encoder, head, rarity, autocast)
 
 
 def start_projections(swift: Swift, segments: Sequence[Segment]) -> None:
@@ -79,7 +86,8 @@ def load_weights(swift: Swift, weights: dict[str, torch.Tensor]) -> None:
             if name.startswith(f"{part}.")
         }
         missing, unexpected = module.load_state_dict(own, strict=False)
-        if unexpected or any(not name.startswith("base.") for name in missing):
+        # A joint model that starts from the weights of ctxpack-swift has a vector more.
+        if unexpected or any(not name.startswith(("base.", "asking")) for name in missing):
             raise ModelError(f"checkpoint: missing {missing!r}, unexpected {unexpected!r}")
 
 
