@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ctxpack.train.collection import Collection, Question
+from ctxpack.train.mixture import FitSettings
 
 
 class Pair(NamedTuple):
@@ -57,6 +58,16 @@ class BatchSize:
     queries: int
     hard: int = 3
     candidates: int = 10
+
+    @classmethod
+    def of(cls, settings: FitSettings) -> BatchSize:
+        """Return the size that a run is set to."""
+        return cls(
+            settings.batch_tokens,
+            settings.batch_queries,
+            settings.batch_hard,
+            settings.batch_candidates,
+        )
 
 
 class Batches:

@@ -12,8 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ctxpack.errors import RecipeError
 
-SHIPPED = Path(__file__).parent / "mixtures" / "swift.yaml"
-"""What the shipped weights were made with."""
+MIXTURES = Path(__file__).parent / "mixtures"
+"""Directory of what the shipped weights were made with."""
+SHIPPED = MIXTURES / "swift.yaml"
+"""With the data sets of both models."""
 Negatives = Literal["record", "document", "mined", "auto"]
 Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -146,13 +148,26 @@ class Mixture(BaseModel):
     def load(cls, path: Path) -> Mixture:
         """Return the mixture in a YAML file.
 
+        Under ``sources`` it may name another mixture file beside it, whose data sets it takes.
+
         Raises:
             RecipeError: the file is not a valid mixture.
         """
         try:
-            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except (yaml.YAMLError, ValueError) as error:
+            raw = _keys(path)
+            if isinstance(raw.get("sources"), str):
+                raw["sources"] = _keys(path.with_name(raw["sources"])).get("sources")
+            return cls.model_validate(raw)
+        except (OSError, yaml.YAMLError, ValueError) as error:
             raise RecipeError(f"{path.name}: {error}") from error
+
+
+def _keys(path: Path) -> dict[str, Any]:
+    """Return what stands in a YAML file."""
+    found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(found, dict):
+        raise ValueError(f"must be a mapping, got {found!r}")
+    return found
 
 
 Raw = dict[str, Any]

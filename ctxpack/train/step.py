@@ -142,7 +142,7 @@ def losses(
     batch: Batch,
     segments: Sequence[Segment],
     queries: Sequence[Query],
-    cosines: Tensor,
+    cosines: Tensor | None,
 ) -> dict[str, Tensor]:
     """Return the named losses of a batch; ``total`` is what is minimised.
 
@@ -151,7 +151,8 @@ def losses(
         batch: which pairs are scored, and their labels.
         segments: of the batch's units, perhaps augmented.
         queries: of the batch's questions, perhaps augmented.
-        cosines: (n, n_units), the base's own of the first n questions with every unit.
+        cosines: (n, n_units), the base's own of the first n questions with every unit; None where
+            they are not distilled.
     """
     asking = [[pair.question for pair in pairs] for pairs in batch.pairs]
     found = swift.scored(queries, segments, asking)
@@ -169,7 +170,7 @@ def losses(
             question = chosen[rows][:, None].expand_as(labels)
             spans.append(Scored(question.flatten(), span_logits[rows].flatten(), labels.flatten()))
     named = _named(batch, _joined(relevance), _joined(spans))
-    if found.cosines is not None:
+    if found.cosines is not None and cosines is not None:
         named["distilled"] = distillation(found.cosines[: len(cosines)], cosines)
     total = sum(WEIGHTS[name] * loss for name, loss in named.items())
     return {"total": total, **named}

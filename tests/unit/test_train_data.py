@@ -94,6 +94,24 @@ def test_unknown_key_in_a_mixture_is_refused(tmp_path: Any) -> None:
         Mixture.load(path)
 
 
+def test_mixture_takes_the_data_sets_of_another(tmp_path: Any) -> None:
+    """Two models learn from the same data, which is written down once."""
+    (tmp_path / "one.yaml").write_text("fit: {steps: 1}\nsources: {toy: {file: a, licence: b}}\n")
+    (tmp_path / "two.yaml").write_text("fit: {steps: 2, joint: true}\nsources: one.yaml\n")
+    found = Mixture.load(tmp_path / "two.yaml")
+    assert found.fit.joint
+    assert found.sources == Mixture.load(tmp_path / "one.yaml").sources
+
+
+@pytest.mark.parametrize("text", ["sources: none.yaml", "sources: mix.yaml", "- a"])
+def test_mixture_without_data_sets_is_refused(tmp_path: Any, text: str) -> None:
+    """A file that is not there, the file itself and a list are errors that name the file."""
+    path = tmp_path / "mix.yaml"
+    path.write_text(text)
+    with pytest.raises(RecipeError, match=r"mix\.yaml: "):
+        Mixture.load(path)
+
+
 def test_span_is_evidence_when_it_overlaps_evidence() -> None:
     """One character of overlap is enough."""
     record = parse(raw("Who?", "Ann built it. It sank."))
