@@ -12,6 +12,7 @@ from ctxpack.budget import Fitted
 from ctxpack.cache.recording import CacheReport, CacheUse
 from ctxpack.evidence import Evidence, PackedPassage
 from ctxpack.render import Piece
+from ctxpack.scoring.base import name_of
 from ctxpack.selection import KEPT, Drop, FloatArray, Passage, Selection, SpanKind, unsplit
 from ctxpack.slices import Slice, slices_of
 from ctxpack.stages.base import Call
@@ -48,6 +49,7 @@ class Report(TypedDict):
 
     Attributes:
         recipe: its name.
+        scorer: name of what scored this call; a note says why when it is not the recipe's.
         reasons: codes that say why the result is empty or was cut short; [] for a plain result.
         error: message of the error that a ``passthrough`` recipe or a batch went on after.
         budget: in tokens, None for no limit.
@@ -67,6 +69,7 @@ class Report(TypedDict):
     """
 
     recipe: str
+    scorer: str
     reasons: list[Reason]
     error: str | None
     budget: int | None
@@ -291,6 +294,7 @@ def _report(selection: Selection, call: Call, run: Run, counts: tuple[int, int])
     n_spans = len(selection.spans)
     return Report(
         recipe=run.recipe,
+        scorer=name_of(call.scorer),
         reasons=_reasons(selection, call, run),
         error=run.error,
         budget=call.budget,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from ctxpack.cache.recording import CacheReport
 from ctxpack.packed import PackedContext
 from ctxpack.recipes import Recipe
-from ctxpack.scoring.base import Scorer
+from ctxpack.scoring.base import Scorer, name_of
 from ctxpack.selection import Passage
 from ctxpack.stages.rerank import Rerank
 
@@ -29,6 +29,7 @@ CAPTURE_TEXT: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 
 _CAPTURING = {"true", "span_only", "span_and_event"}
 _KIND = {"openinference.span.kind": "RERANKER"}
+_MODEL = "reranker.model_name"
 
 _COUNTERS = {
     "hits": ("{segment}", "values that were there"),
@@ -81,7 +82,8 @@ def compress_span(
         span.set_attributes({**_input(passages, texts.input), **call})
 
         def finish(packed: PackedContext) -> None:
-            span.set_attributes({**_output(packed, texts.output), **_counts(packed), **call})
+            result = _output(packed, texts.output) | _counts(packed)
+            span.set_attributes({**result, **call, _MODEL: packed.report["scorer"]})
             error = packed.report["error"]
             if error is not None:
                 span.set_status(trace.StatusCode.ERROR, error if texts.input else None)
@@ -144,7 +146,7 @@ def _call(recipe: Recipe, scorer: Scorer, query: str | None) -> dict[str, Any]:
     top_k = [step.top_k for step in recipe.steps if isinstance(step, Rerank)]
     attributes = {
         **_KIND,
-        "reranker.model_name": getattr(scorer, "name", type(scorer).__qualname__),
+        _MODEL: name_of(scorer),
         "reranker.top_k": min((k for k in top_k if k is not None), default=None),
         "reranker.query": query,
         "ctxpack.recipe": recipe.name,

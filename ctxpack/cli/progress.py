@@ -79,7 +79,7 @@ class WarmingProgress:
         shown = "" if left is None else f"at most {timedelta(seconds=round(left))} left, "
         hits = self.done.segments - self.done.encoded
         return (
-            f"{shown}{self.done.passages:,} passages ({self.passages_per_s:,.0f}/s),"
+            f"{shown}{_counted(self.done.passages, 'passage')} ({self.passages_per_s:,.0f}/s),"
             f" {hits:,} hits, {self.done.encoded:,} misses"
         )
 
@@ -87,7 +87,7 @@ class WarmingProgress:
         """Return the sums as a line."""
         done = self.done
         return (
-            f"{done.passages:,} passages, {done.segments:,} segments:"
+            f"{_counted(done.passages, 'passage')}, {_counted(done.segments, 'segment')}:"
             f" {done.segments - done.encoded:,} were there, {done.encoded:,} encoded"
             f" ({done.bytes_written / 1e6:,.1f} MB), {timedelta(seconds=round(self.seconds))}"
             f" ({self.passages_per_s:,.0f} passages/s)"
@@ -106,3 +106,7 @@ class WarmingProgress:
             "seconds": round(self.seconds, 3),
             "interrupted": self.interrupted,
         }
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"

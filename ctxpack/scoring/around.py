@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ctxpack.scoring.base import Scorer, languages_of, reads_evidence
+from ctxpack.scoring.base import Scorer, languages_of, name_of, reads_evidence
 
 
 class AroundScorer:
@@ -25,7 +25,7 @@ class AroundScorer:
     @property
     def name(self) -> str:
         """The scorer's inside, for reports."""
-        return str(getattr(self.scorer, "name", type(self.scorer).__qualname__))
+        return name_of(self.scorer)
 
     @property
     def operating_points(self) -> Mapping[str, float]:

@@ -205,6 +205,11 @@ def languages_of(scorer: Scorer) -> frozenset[str] | None:
     return languages
 
 
+def name_of(scorer: Scorer) -> str:
+    """Return what reports call a scorer: its `name`, or its class's where it has none."""
+    return str(getattr(scorer, "name", type(scorer).__qualname__))
+
+
 def reads_evidence(scorer: Scorer) -> bool:
     """Return whether a scorer knows an `extended` query for one; it says so by that attribute."""
     return bool(getattr(scorer, "reads_evidence", False))

@@ -14,7 +14,7 @@ from ctxpack.cache.opening import open_cache
 from ctxpack.cache.options import NO_CACHE, CacheOptions
 from ctxpack.cache.recording import CacheUse, recorded
 from ctxpack.errors import RecipeError
-from ctxpack.scoring.base import Scorer, has_segments
+from ctxpack.scoring.base import Scorer, has_segments, name_of
 from ctxpack.scoring.batching import BatchingScorer, BatchingSegmentScorer
 from ctxpack.scoring.cached import CachedScorer
 
@@ -41,7 +41,7 @@ def options_of(scorer: Scorer, given: str | CacheOptions | None) -> CacheOptions
     if options.url == NO_CACHE:
         return None
     if not scorer.pointwise:
-        name = getattr(scorer, "name", type(scorer).__qualname__)
+        name = name_of(scorer)
         raise RecipeError(f"`cache` needs a pointwise scorer; {name!r} looks at the whole call")
     return options
 

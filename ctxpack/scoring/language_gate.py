@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
-from ctxpack.scoring.base import Scorer, languages_of
+from ctxpack.scoring.base import Scorer, languages_of, name_of
 from ctxpack.scoring.lexical import Lexical
 from ctxpack.scoring.mixed import Mixed
 from ctxpack.tokens.approximate import vocabulary
@@ -62,8 +62,8 @@ def choose(scorer: Scorer, query: str, texts: Sequence[str], *, language: str) -
         return Chosen(scorer)
     code = language.partition("-")[0].lower()
     if code not in ("auto", "mixed"):
-        name = getattr(scorer, "name", type(scorer).__qualname__)
-        return Chosen(scorer) if code in known else _fallback(f"{name} does not know {code!r}")
+        reason = f"{name_of(scorer)} does not know {code!r}"
+        return Chosen(scorer) if code in known else _fallback(reason)
     if known != {"en"}:
         return Chosen(scorer)
     if code == "mixed" and is_english([query]):

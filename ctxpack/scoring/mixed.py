@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from ctxpack.scoring.base import PassageScores, ScoreCall, Scorer
+from ctxpack.scoring.base import PassageScores, ScoreCall, Scorer, name_of
 from ctxpack.selection import FloatArray, SplitPassage
 
 
@@ -27,6 +27,11 @@ class Mixed:
 
     def __init__(self, scorer: Scorer, other: Scorer, *, knows: Callable[[str], bool]) -> None:
         self._scorer, self._other, self._knows = scorer, other, knows
+
+    @property
+    def name(self) -> str:
+        """Those of both scorers, for reports."""
+        return f"{name_of(self._scorer)}, {name_of(self._other)}"
 
     @property
     def operating_points(self) -> Mapping[str, float]:

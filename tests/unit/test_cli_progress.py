@@ -50,3 +50,9 @@ def test_sums_are_those_of_all_batches(progress: WarmingProgress) -> None:
     progress.add(ENCODED)
     counts = progress.data()
     assert (counts["passages"], counts["hits"], counts["misses"]) == (4, 4, 4)
+
+
+def test_one_is_not_many(progress: WarmingProgress) -> None:
+    """A single passage and segment have no plural."""
+    progress.add(Warmed(n_bytes=10, passages=1, segments=1, encoded=1))
+    assert progress.summary().startswith("1 passage, 1 segment: 0 were there, 1 encoded")

@@ -63,6 +63,12 @@ def test_a_call_is_a_reranker(pipeline: Pipeline, spans: InMemorySpanExporter) -
     assert attributes["reranker.top_k"] == 20
 
 
+def test_the_model_is_the_one_that_scored(pipeline: Pipeline, spans: InMemorySpanExporter) -> None:
+    """Where the language gate gives a call to another scorer, that one is named."""
+    pipeline.compress("Wann wurde die Brücke eröffnet?", ["Die Brücke wurde 1932 eröffnet."])
+    assert only(spans)[1]["reranker.model_name"] == "lexical"
+
+
 def test_ids_and_scores_without_text(pipeline: Pipeline, spans: InMemorySpanExporter) -> None:
     """Ids and scores of what came in and went out are recorded, and no text at all."""
     packed = pipeline.compress(QUERY, PASSAGES)
