@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from ctxpack.errors import RecipeError
 from ctxpack.scoring.base import ConfiguredScorer
-from ctxpack.scoring.bundled import Swift
+from ctxpack.scoring.bundled import Mini, Swift
 from ctxpack.scoring.lexical import Lexical
 from ctxpack.stages.base import Stage
 from ctxpack.stages.blend import Blend
@@ -28,7 +28,9 @@ from ctxpack.stages.select import Select
 STAGES: dict[str, type[Stage]] = {
     stage.name: stage for stage in (Dedupe, Score, Hops, Blend, Rerank, Prune, Select, Order)
 }
-SCORERS: dict[str, type[ConfiguredScorer]] = {scorer.name: scorer for scorer in (Lexical, Swift)}
+SCORERS: dict[str, type[ConfiguredScorer]] = {
+    scorer.name: scorer for scorer in (Lexical, Swift, Mini)
+}
 
 Registered = TypeVar("Registered", bound=Stage | ConfiguredScorer)
 

@@ -15,7 +15,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
-from onnxruntime import InferenceSession, SessionOptions
 from tokenizers import Tokenizer
 
 from ctxpack import samples
@@ -28,9 +27,10 @@ from ctxpack.cache.opening import open_cache
 from ctxpack.errors import InputError
 from ctxpack.scoring.bundled import Swift
 from ctxpack.scoring.cached import CachedScorer, Filled
-from ctxpack.scoring.manifest import Manifest
+from ctxpack.scoring.manifest import LOWER, MODELS, TOKENIZER, Manifest
 from ctxpack.scoring.segments import WINDOW, WordPieces
-from ctxpack.scoring.swift import ENCODER, NAME, TOKENIZER
+from ctxpack.scoring.sessions import CPU, session
+from ctxpack.scoring.swift import NAME
 from ctxpack.selection import Passage, SplitPassage
 from ctxpack.sentences import split
 from ctxpack.train import records
@@ -98,10 +98,11 @@ class JointModel:
     """
 
     def __init__(self) -> None:
-        manifest, options = Manifest.load(NAME), SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        providers = ["CPUExecutionProvider"]
-        self._encoder = InferenceSession(manifest.read(ENCODER), options, providers=providers)
+        manifest = Manifest.load(NAME)
+        self._lower, self._upper = (
+            session(manifest, file, models=MODELS, providers=CPU)
+            for file in (LOWER, manifest.upper)
+        )
         self._pieces = WordPieces(Tokenizer.from_str(manifest.read(TOKENIZER).decode()))
 
     def score(self, query: str, passages: Sequence[SplitPassage]) -> None:
@@ -109,7 +110,8 @@ class JointModel:
         head = self._pieces.query(query).ids
         for passage in passages:
             text = self._pieces.tokens(passage.passage.text).ids[: WINDOW - len(head) - 1]
-            self._encoder.run(["segment"], {"ids": np.concatenate((head, text, head[-1:]))})
+            (states,) = self._lower.run(None, {"ids": np.concatenate((head, text, head[-1:]))})
+            self._upper.run(["segment"], {"states": states})
 
 
 class _Stored(NamedTuple):

@@ -1,12 +1,14 @@
-"""The bundled model as a scorer: ctxpack-swift, which encodes passages without the query.
+"""The bundled models as scorers, for English.
 
-`Swift.encode` is the expensive half and depends on the segment alone, so its result can be stored;
-`Swift.score_encoded` is the light half. A model that `ctxpack train` wrote takes its place by path.
+ctxpack-swift encodes passages without the query. `Swift.encode` is the expensive half and depends
+on the segment alone, so its result can be stored; `Swift.score_encoded` is the light half.
+ctxpack-mini reads query and passage together. A model that `ctxpack train` wrote takes the place of
+either by path.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +20,7 @@ from pydantic import Field, PrivateAttr
 
 from ctxpack.errors import ModelError
 from ctxpack.process import PerProcess
+from ctxpack.scoring import mini, swift
 from ctxpack.scoring.base import (
     ConfiguredScorer,
     PassageScores,
@@ -27,63 +30,64 @@ from ctxpack.scoring.base import (
 )
 from ctxpack.scoring.encodings import FORMAT
 from ctxpack.scoring.manifest import MODELS, Calibration, Manifest
-from ctxpack.scoring.swift import CPU, NAME, Logits, SwiftModel
+from ctxpack.scoring.mini import MiniModel
+from ctxpack.scoring.model import Logits, Model
+from ctxpack.scoring.sessions import CPU
+from ctxpack.scoring.swift import SwiftModel
 from ctxpack.selection import FloatArray, SplitPassage
 
-_BUNDLED = Manifest.load(NAME)
-_MODELS: dict[tuple[Path, str, tuple[str, ...]], PerProcess[SwiftModel]] = {}
+_MODELS: dict[tuple[Path, str, tuple[str, ...]], PerProcess[Model[Any]]] = {}
 """Directory, version of the weights, providers → the model that the scorers of a process share."""
 
 
+@cache
+def _installed(name: str) -> Manifest:
+    return Manifest.load(name)
+
+
 class _Points:
-    """The operating points of a scorer's model, or of the bundled one if the class is asked."""
+    """The operating points of a scorer's model, or of the installed one if the class is asked."""
 
-    def __get__(self, scorer: Swift | None, owner: type[Swift]) -> Mapping[str, float]:
-        return (_BUNDLED if scorer is None else scorer._manifest).operating_points
+    def __get__(self, scorer: Bundled | None, owner: type[Bundled]) -> Mapping[str, float]:
+        return (_installed(owner.name) if scorer is None else scorer._manifest).operating_points
 
 
-class Swift(ConfiguredScorer):
-    """Probabilities by the bundled model, for English text.
-
-    The files come from the package and are verified by SHA-256 when they are loaded; one model is
-    shared by all instances of a process. A passage longer than the window is scored in overlapping
-    segments: a span has the best score of the segments that hold it, a passage the best of all its
-    segments.
+class Bundled(ConfiguredScorer):
+    """What `Swift` and `Mini` have in common.
 
     Args:
         path: directory that `ctxpack train` wrote, for a model of your own; None for the bundled.
-        providers: execution providers of onnxruntime, best first, such as
-            ``CUDAExecutionProvider``; by default the CPU's. Their scores differ in the last digits.
+        providers: execution providers of onnxruntime, best first.
     """
 
-    name: ClassVar[str] = NAME
     pointwise: ClassVar[bool] = True
     operating_points: ClassVar[Mapping[str, float]] = _Points()  # type: ignore[assignment]
     languages: ClassVar[frozenset[str] | None] = frozenset({"en"})
     reads_evidence: ClassVar[bool] = True
+    model: ClassVar[type[Model[Any]]]
 
     path: str | None = None
     providers: tuple[str, ...] = Field(default=CPU, min_length=1)
-    _manifest: Manifest = PrivateAttr(default=_BUNDLED)
+    _manifest: Manifest = PrivateAttr()
 
     def model_post_init(self, _: Any, /) -> None:
-        """Read the manifest of a model of one's own; its weights are read on first use."""
-        if self.path is not None:
-            try:
-                self._manifest = Manifest.load(NAME, models=self._directory)
-            except ModelError as error:
-                raise ValueError(
-                    f"`path` must be a directory of `ctxpack train`: {error}"
-                ) from None
+        """Read the manifest; the weights are read on first use."""
+        if self.path is None:
+            self._manifest = _installed(self.name)
+            return
+        try:
+            self._manifest = Manifest.load(self.name, models=self._directory)
+        except ModelError as error:
+            raise ValueError(f"`path` must be a directory of `ctxpack train`: {error}") from None
 
     @property
     def _directory(self) -> Path:
         return MODELS if self.path is None else Path(self.path).absolute()
 
     @property
-    def _shared(self) -> PerProcess[SwiftModel]:
+    def _shared(self) -> PerProcess[Model[Any]]:
         key = self._directory, self._manifest.version, self.providers
-        load = partial(SwiftModel, self._manifest, models=self._directory, providers=self.providers)
+        load = partial(self.model, self._manifest, models=self._directory, providers=self.providers)
         return _MODELS.setdefault(key, PerProcess(load))
 
     @property
@@ -99,7 +103,7 @@ class Swift(ConfiguredScorer):
         """
         manifest = self._manifest
         parts = (str(sorted(manifest.files.items())), str(manifest.calibration), *_libraries())
-        return fingerprint_of(Swift(providers=self.providers), *parts)
+        return fingerprint_of(self.model_copy(update={"path": None}), *parts)
 
     def score(self, query: str, passages: Sequence[SplitPassage]) -> list[PassageScores]:
         """Return probabilities: of relevance for a passage, of being evidence for a span.
@@ -107,11 +111,44 @@ class Swift(ConfiguredScorer):
         Raises:
             ModelError: a model file is missing or damaged.
         """
+        model = self._shared.get()
         return from_segments(
             passages,
-            self.segments(passages),
-            lambda segments: self.score_encoded(query, self.encode(segments)),
+            [model.segments(passage) for passage in passages],
+            lambda segments: self._scores(query, map(model.encoded, segments)),
         )
+
+    def _scores(self, query: str, encodings: Iterable[Any]) -> list[PassageScores]:
+        model = self._shared.get()
+        asked = model.asked(query)
+        found = (model.logits(asked, encoding) for encoding in encodings)
+        return [_calibrated(logits, self._manifest.calibration) for logits in found]
+
+    def warm_up(self) -> None:
+        """Load the model."""
+        self._shared.get()
+
+    def close(self) -> None:
+        """Release the model of this process; a later call loads it again."""
+        self._shared.pop()
+
+
+class Swift(Bundled):
+    """Probabilities by the bundled model that reads a passage once for all queries, for English.
+
+    The files come from the package and are verified by SHA-256 when they are loaded; one model is
+    shared by all instances of a process. A passage longer than the window is scored in overlapping
+    segments: a span has the best score of the segments that hold it, a passage the best of all its
+    segments.
+
+    Args:
+        path: directory that `ctxpack train` wrote, for a model of your own; None for the bundled.
+        providers: execution providers of onnxruntime, best first, such as
+            ``CUDAExecutionProvider``; by default the CPU's. Their scores differ in the last digits.
+    """
+
+    name: ClassVar[str] = swift.NAME
+    model: ClassVar[type[Model[Any]]] = SwiftModel
 
     def segments(self, passages: Sequence[SplitPassage]) -> list[list[TextSegment]]:
         """Return the segments of every passage: one, or for a long passage overlapping ones.
@@ -137,21 +174,29 @@ class Swift(ConfiguredScorer):
         Raises:
             ModelError: a model file is missing or damaged, or an encoding is not one of `encode`.
         """
-        model = self._shared.get()
-        asked = model.asked(query)
-        found = (model.logits(asked, encoding) for encoding in encodings)
-        return [_scores(logits, self._manifest.calibration) for logits in found]
-
-    def warm_up(self) -> None:
-        """Load the model."""
-        self._shared.get()
-
-    def close(self) -> None:
-        """Release the model of this process; a later call loads it again."""
-        self._shared.pop()
+        return self._scores(query, encodings)
 
 
-def _scores(found: Logits, calibration: Calibration) -> PassageScores:
+class Mini(Bundled):
+    """Probabilities by the bundled model that reads query and passage together, for English.
+
+    It sees more than `ctxpack-swift` and reads a passage anew for every query: nothing but its
+    scores can be cached. Files, long passages and segments are as there.
+
+    Args:
+        path: directory that `ctxpack train` wrote, for a model of your own; None for the bundled.
+        providers: execution providers of onnxruntime, best first, such as
+            ``CUDAExecutionProvider``; by default the CPU's. Their scores differ in the last digits.
+    """
+
+    name: ClassVar[str] = mini.NAME
+    model: ClassVar[type[Model[Any]]] = MiniModel
+
+
+BUNDLED: dict[str, type[Bundled]] = {scorer.name: scorer for scorer in (Swift, Mini)}
+
+
+def _calibrated(found: Logits, calibration: Calibration) -> PassageScores:
     """Return calibrated probabilities, 0 where there was no token to score."""
     return PassageScores(
         float(_probability(np.array(found.relevance), calibration.relevance)),

@@ -11,7 +11,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ctxpack.errors import ModelError
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
-"""Directory of the bundled models; each has one of its own, the tokenizer is shared."""
+"""Directory of the bundled models; each has one of its own for what they do not share."""
+TOKENIZER, LOWER, RARITY = "tokenizer.json", "lower.onnx", "rarity.npz"
+SHARED = (TOKENIZER, LOWER, RARITY)
+"""Files that the models of a directory share."""
+_MANIFEST = "manifest.json"
 
 
 class Calibration(BaseModel):
@@ -49,6 +53,16 @@ class Manifest(BaseModel):
     operating_points: dict[str, float]
     training: dict[str, Any]
 
+    @property
+    def upper(self) -> str:
+        """The file of the upper layers."""
+        return f"{self.name}/upper.onnx"
+
+    @property
+    def head(self) -> str:
+        """The file of the head."""
+        return f"{self.name}/head.onnx"
+
     @classmethod
     def load(cls, name: str, *, models: Path = MODELS) -> Manifest:
         """Return the manifest of the bundled model `name`.
@@ -56,7 +70,7 @@ class Manifest(BaseModel):
         Raises:
             ModelError: it is missing or damaged.
         """
-        path = models / name / "manifest.json"
+        path = models / name / _MANIFEST
         try:
             return cls.model_validate_json(path.read_bytes())
         except OSError as error:
@@ -80,3 +94,8 @@ class Manifest(BaseModel):
                 f"{self.name}: {file!r} must have SHA-256 {self.files[file]}, got {found}"
             )
         return content
+
+
+def names_in(models: Path) -> list[str]:
+    """Return the names of the models in a directory."""
+    return sorted(path.parent.name for path in models.glob(f"*/{_MANIFEST}"))

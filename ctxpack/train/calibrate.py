@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from ctxpack.scoring.base import PassageScores, best_of, extended, under_title
 from ctxpack.scoring.manifest import Calibration
-from ctxpack.scoring.swift import SwiftModel
+from ctxpack.scoring.model import Model
 from ctxpack.stages.hops import Hops
 from ctxpack.train.records import Record
 
@@ -43,7 +43,7 @@ class Sample(NamedTuple):
     need: Floats
 
 
-def sample(model: SwiftModel, records: Sequence[Record]) -> Sample:
+def sample(model: Model[Any], records: Sequence[Record]) -> Sample:
     """Return the logits of a model on records, at the first hop and at the second.
 
     Spans of gold passages without evidence are left out, and what has no token.
@@ -65,7 +65,7 @@ def sample(model: SwiftModel, records: Sequence[Record]) -> Sample:
     return Sample(*read.T, *spans.T)
 
 
-def _hops(model: SwiftModel, record: Record) -> Iterator[list[PassageScores]]:
+def _hops(model: Model[Any], record: Record) -> Iterator[list[PassageScores]]:
     """Yield what the model finds in each passage: for the query, then with the best spans behind.
 
     As `ctxpack.stages.hops` asks.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,26 @@ import numpy as np
 import torch
 
 from ctxpack.errors import InputError, ModelError
-from ctxpack.scoring.manifest import MODELS, Calibration, Manifest
-from ctxpack.scoring.swift import ENCODER, HEAD, NAME, RARITY, TOKENIZER, SwiftModel
+from ctxpack.scoring import mini, swift
+from ctxpack.scoring.bundled import BUNDLED
+from ctxpack.scoring.manifest import (
+    LOWER,
+    MODELS,
+    RARITY,
+    SHARED,
+    TOKENIZER,
+    Calibration,
+    Manifest,
+    names_in,
+)
 from ctxpack.train import calibrate
-from ctxpack.train.export_encoder import encoder_graph
+from ctxpack.train.export_encoder import lower_graph, upper_graph
 from ctxpack.train.export_head import head_graph
 from ctxpack.train.fit import CHECKPOINT
+from ctxpack.train.joint import Mini
 from ctxpack.train.mixture import FitSettings
 from ctxpack.train.records import parse
-from ctxpack.train.start import RARITY_FILE, load_rarity, load_start, save_rarity
+from ctxpack.train.start import RARITY_FILE, load_rarity, load_start, rarity_bytes
 from ctxpack.train.step import Swift
 from ctxpack.train.weights import fresh, load_weights
 
@@ -54,39 +64,59 @@ def load_run(run: Path, base: Path, settings: FitSettings) -> tuple[Swift, Path]
     path = run / CHECKPOINT
     if not path.exists():
         raise ModelError(f"{run}: no {CHECKPOINT!r}; train first")
-    swift = fresh(base, load_rarity(run / RARITY_FILE), settings.frozen_layers)
+    rarity = load_rarity(run / RARITY_FILE)
+    model = fresh(base, rarity, settings.frozen_layers, joint=settings.joint)
     weights = load_start(base) | torch.load(path, weights_only=True, map_location="cpu")["weights"]
-    load_weights(swift, weights)
-    return swift, run / RARITY_FILE
+    load_weights(model, weights)
+    return model, run / RARITY_FILE
 
 
-def write_graphs(swift: Swift, rarity: Path, out: Path) -> Manifest:
-    """Write the graphs and the rarity table; return a manifest that is not calibrated yet.
+def write_graphs(model: Swift, rarity: Path, out: Path, *, quantise: bool = True) -> Manifest:
+    """Write a model's files; return a manifest that is not calibrated yet.
 
     Args:
-        swift: the trained model.
+        model: the trained model.
         rarity: its rarity file.
-        out: the models directory; it gets the tokenizer too, unless it has it.
+        out: the models directory; it may hold the other model, if both share what models share.
+        quantise: whether the encoder's weights and activations are rounded to int8; else all is
+            float32.
+
+    Raises:
+        InputError: another model in the directory needs other shared files.
     """
-    (out / NAME).mkdir(parents=True, exist_ok=True)
-    if not (out / TOKENIZER).exists():
-        shutil.copyfile(MODELS / TOKENIZER, out / TOKENIZER)
-    (out / ENCODER).write_bytes(encoder_graph(swift.encoder).SerializeToString())
-    (out / HEAD).write_bytes(head_graph(swift.head).SerializeToString())
-    save_rarity(out / RARITY, load_rarity(rarity))
-    files = {
-        file: hashlib.sha256((out / file).read_bytes()).hexdigest()
-        for file in (TOKENIZER, ENCODER, HEAD, RARITY)
-    }
-    version = hashlib.sha256("".join(files.values()).encode()).hexdigest()[:12]
-    return Manifest(
-        name=NAME,
-        version=version,
-        files=files,
+    name = mini.NAME if isinstance(model, Mini) else swift.NAME
+    manifest = Manifest(
+        name=name,
+        version="",
+        files={},
         calibration=UNCALIBRATED,
         operating_points={},
         training={},
     )
+    (out / name).mkdir(parents=True, exist_ok=True)
+    encoder = model.encoder
+    contents = {
+        TOKENIZER: (MODELS / TOKENIZER).read_bytes(),
+        LOWER: lower_graph(encoder, quantise=quantise).SerializeToString(),
+        RARITY: rarity_bytes(load_rarity(rarity)),
+        manifest.upper: upper_graph(encoder, quantise=quantise).SerializeToString(),
+        manifest.head: head_graph(model.head).SerializeToString(),
+    }
+    files = {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()}
+    _check_shared(name, files, out)
+    for file, content in contents.items():
+        (out / file).write_bytes(content)
+    version = hashlib.sha256("".join(files.values()).encode()).hexdigest()[:12]
+    return manifest.model_copy(update={"files": files, "version": version})
+
+
+def _check_shared(name: str, files: dict[str, str], out: Path) -> None:
+    """Check that no other model of the directory is broken by shared files that change."""
+    for other in names_in(out):
+        there = Manifest.load(other, models=out).files
+        changed = [file for file in SHARED if there.get(file) != files[file]]
+        if other != name and changed:
+            raise InputError(f"{out}: {other} there has another {changed[0]!r} than {name}")
 
 
 def calibrated(
@@ -99,7 +129,7 @@ def calibrated(
     Raises:
         InputError: there is no evidence in the half that they are fitted to.
     """
-    model = SwiftModel(manifest, models=out)
+    model = BUNDLED[manifest.name].model(manifest, models=out)
     fitted, measured = [], {}
     present = [name for name in CALIBRATION_SETS if raws.get(name)]
     for name in present or [name for name, part in raws.items() if part]:
@@ -146,7 +176,7 @@ def _share(flags: Any) -> float:
 def save(manifest: Manifest, out: Path, training: dict[str, Any]) -> Manifest:
     """Write the manifest with a summary of the training, and return it."""
     done = manifest.model_copy(update={"training": training})
-    path = out / NAME / "manifest.json"
+    path = out / done.name / "manifest.json"
     path.with_suffix(".part").write_text(done.model_dump_json(indent=2) + "\n", encoding="utf-8")
     os.replace(path.with_suffix(".part"), path)
     return done

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from tokenizers import Tokenizer
 
-from ctxpack.scoring.manifest import MODELS
+from ctxpack.scoring.manifest import MODELS, TOKENIZER
 from ctxpack.scoring.segments import WordPieces
-from ctxpack.scoring.swift import TOKENIZER
 
 
 def word_pieces() -> WordPieces:

@@ -1,6 +1,6 @@
 """Float weights from the graphs of a model, so that training can go on from what is installed.
 
-An encoder's weight is its int8 codes times the scales of its columns; quantised again it has the
+A quantised weight is its int8 codes times the scales of its columns; quantised again it has the
 same codes, so what is not trained leaves as it came.
 """
 
@@ -37,24 +37,29 @@ class EncoderWeights(NamedTuple):
     Args:
         config: of the base.
         base: weights of the base, by the names of `transformers.BertModel`.
-        projections: ``segment.weight`` and ``query.weight``, (WIDTH, hidden size).
+        own: ``segment.weight`` and ``query.weight``, (WIDTH, hidden size), and ``asking`` of a
+            joint encoder.
     """
 
     config: BertConfig
     base: dict[str, Tensor]
-    projections: dict[str, Tensor]
+    own: dict[str, Tensor]
 
 
-def encoder_weights(model: bytes) -> EncoderWeights:
-    """Return the weights of an encoder that `export_encoder.encoder_graph` wrote.
+def encoder_weights(lower: bytes, upper: bytes) -> EncoderWeights:
+    """Return the weights of an encoder, from its graphs by `export_encoder`.
 
     Raises:
-        ModelError: the graph is not one of `encoder_graph`.
+        ModelError: they are not such graphs.
     """
-    graph = onnx.load_from_string(model).graph
-    constants = {constant.name: numpy_helper.to_array(constant) for constant in graph.initializer}
+    graphs = [onnx.load_from_string(model).graph for model in (lower, upper)]
+    constants = {
+        constant.name: numpy_helper.to_array(constant)
+        for graph in graphs
+        for constant in graph.initializer
+    }
     try:
-        config = _config(graph, constants)
+        config = _config(graphs[0], constants)
         base = _embeddings(constants)
         for number in range(config.num_hidden_layers):
             layer = f"encoder.layer.{number}"
@@ -63,16 +68,17 @@ def encoder_weights(model: bytes) -> EncoderWeights:
                 base[f"{layer}.{part}.bias"] = constants[f"{layer}.{part}.bias"]
             for part in _NORMS:
                 base |= _norm(constants, f"{layer}.{part}")
-        projections = {f"{name}.weight": _weight(constants, name).T for name in PROJECTIONS}
+        own = {f"{name}.weight": _weight(constants, name).T for name in PROJECTIONS}
     except KeyError as error:
-        raise ModelError(f"encoder.onnx: no constant {error}; it is of another version") from error
-    if any(weight.shape[0] != WIDTH for weight in projections.values()):
-        raise ModelError(f"encoder.onnx: vectors must have {WIDTH} dimensions")
-    return EncoderWeights(config, _tensors(base), _tensors(projections))
+        raise ModelError(f"encoder: no constant {error}; it is of another version") from error
+    if any(weight.shape[0] != WIDTH for weight in own.values()):
+        raise ModelError(f"encoder: vectors must have {WIDTH} dimensions")
+    own |= {name: constants[name] for name in ("asking",) if name in constants}
+    return EncoderWeights(config, _tensors(base), _tensors(own))
 
 
 def _config(graph: onnx.GraphProto, constants: dict[str, NDArray[Any]]) -> BertConfig:
-    vocabulary, hidden = constants["words.codes"].shape
+    vocabulary, hidden = _weight(constants, "words").shape
     norm = next(node for node in graph.node if node.op_type == "LayerNormalization")
     epsilon = next(part.f for part in norm.attribute if part.name == "epsilon")
     layers = {name.split(".")[2] for name in constants if name.startswith("encoder.layer.")}
@@ -104,6 +110,8 @@ def _norm(constants: dict[str, NDArray[Any]], name: str) -> dict[str, NDArray[An
 
 
 def _weight(constants: dict[str, NDArray[Any]], name: str) -> NDArray[Any]:
+    if f"{name}.weight" in constants:  # of a float32 graph
+        return constants[f"{name}.weight"]
     codes = constants[f"{name}.codes"].astype(np.float32)
     return np.asarray(codes * constants[f"{name}.scale"])
 

@@ -7,6 +7,7 @@ in ``weights.safetensors`` and ``rarity.npz``, and ``start.json``.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -15,14 +16,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
 from ctxpack.errors import InputError
-from ctxpack.scoring.manifest import MODELS, Manifest
+from ctxpack.scoring.bundled import BUNDLED
+from ctxpack.scoring.manifest import LOWER, MODELS, RARITY, TOKENIZER, Manifest, names_in
 from ctxpack.scoring.rarity import RarityTable
 from ctxpack.scoring.segments import WINDOW
-from ctxpack.scoring.swift import ENCODER, HEAD, NAME, RARITY, TOKENIZER
 from ctxpack.train.export_head import head_weights
 from ctxpack.train.fit import CHECKPOINT
 from ctxpack.train.rebuild import encoder_weights
@@ -31,6 +33,8 @@ from ctxpack.train.weights import fresh, load_weights
 
 BASE_FILES = ("config.json", "model.safetensors")
 WEIGHTS, RARITY_FILE, STORY = "weights.safetensors", "rarity.npz", "start.json"
+ASKING = "encoder.asking"
+"""Weight that joint models alone have, see `joint.JointEncoder`."""
 RUN, START = "run", "start"
 """Directories: of a run in what `ctxpack train` writes, and of the start in a run."""
 
@@ -60,9 +64,17 @@ class Start(NamedTuple):
         path = _if_there(self.directory / RARITY_FILE)
         return None if path is None else load_rarity(path)
 
+    @property
+    def joint(self) -> bool:
+        """Whether what was trained is a joint model."""
+        if self.weights is None:
+            return False
+        with safe_open(self.weights, "pt") as weights:
+            return ASKING in weights.keys()  # noqa: SIM118  # no dict
+
     def swift(self, rarity: RarityTable, frozen_layers: int) -> Swift:
         """Return the model as it is before training."""
-        swift = fresh(self.directory, rarity, frozen_layers)
+        swift = fresh(self.directory, rarity, frozen_layers, joint=self.joint)
         if self.weights is not None:
             load_weights(swift, load_start(self.directory))
         return swift
@@ -72,8 +84,9 @@ def prepare(source: str, directory: Path) -> Start:
     """Return the start in `directory`, made from `source` unless it is there.
 
     Args:
-        source: ``ctxpack-swift`` for the installed model; or a directory: of `ctxpack train`, of a
-            model that it exported, or of a BERT-style sentence-embedding model.
+        source: ``ctxpack-swift`` or ``ctxpack-mini`` for an installed model; or a directory: of
+            `ctxpack train`, of a model that it exported, or of a BERT-style sentence-embedding
+            model.
         directory: where it is kept.
 
     Raises:
@@ -94,28 +107,31 @@ def prepare(source: str, directory: Path) -> Start:
 def _make(source: str, directory: Path) -> dict[str, str]:
     """Write the files of a start; return its story."""
     path = Path(source)
-    if source == NAME:
-        return _from_graphs(MODELS, directory)
+    if source in BUNDLED:
+        return _from_graphs(source, MODELS, directory)
     if (path / RUN / CHECKPOINT).is_file():
         return _from_run(path / RUN, directory)
-    if (path / NAME / "manifest.json").is_file():
-        return _from_graphs(path, directory)
+    names = names_in(path)
+    if len(names) == 1:
+        return _from_graphs(names[0], path, directory)
     if all((path / name).is_file() for name in BASE_FILES):
         return _from_base(path, directory)
     raise InputError(
-        f"--from {source}: must be {NAME!r}, a directory that `ctxpack train` wrote, or one with"
-        f" {' and '.join(BASE_FILES)}"
+        f"--from {source}: must be {' or '.join(map(repr, BUNDLED))}, a directory that"
+        f" `ctxpack train` wrote, or one with {' and '.join(BASE_FILES)}"
     )
 
 
-def _from_graphs(models: Path, directory: Path) -> dict[str, str]:
-    manifest = Manifest.load(NAME, models=models)
-    encoder = encoder_weights(manifest.read(ENCODER, models=models))
+def _from_graphs(name: str, models: Path, directory: Path) -> dict[str, str]:
+    manifest = Manifest.load(name, models=models)
+    lower, upper, head = (
+        manifest.read(file, models=models) for file in (LOWER, manifest.upper, manifest.head)
+    )
+    encoder = encoder_weights(lower, upper)
     encoder.config.save_pretrained(directory)
     save_file(encoder.base, directory / "model.safetensors", metadata={"format": "pt"})
-    head = head_weights(manifest.read(HEAD, models=models))
-    weights = {f"encoder.{name}": weight for name, weight in encoder.projections.items()}
-    weights |= {f"head.{name}": weight for name, weight in head.items()}
+    weights = {f"encoder.{name}": weight for name, weight in encoder.own.items()}
+    weights |= {f"head.{name}": weight for name, weight in head_weights(head).items()}
     save_file({n: w.contiguous() for n, w in weights.items()}, directory / WEIGHTS)
     (directory / RARITY_FILE).write_bytes(manifest.read(RARITY, models=models))
     return {"name": f"{manifest.name} {manifest.version}", "distilled": "start"}
@@ -167,9 +183,16 @@ def load_start(directory: Path) -> dict[str, torch.Tensor]:
 
 def save_rarity(path: Path, table: RarityTable) -> None:
     """Write a rarity table as the model stores it."""
+    path.write_bytes(rarity_bytes(table))
+
+
+def rarity_bytes(table: RarityTable) -> bytes:
+    """Return the file of a rarity table."""
+    file = io.BytesIO()
     np.savez_compressed(
-        path, keys=table.keys.astype(np.uint32), rarity=table.rarity.astype(np.float16)
+        file, keys=table.keys.astype(np.uint32), rarity=table.rarity.astype(np.float16)
     )
+    return file.getvalue()
 
 
 def load_rarity(path: Path) -> RarityTable:

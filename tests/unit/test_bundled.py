@@ -21,7 +21,7 @@ from ctxpack.scoring import bundled
 from ctxpack.scoring.base import PassageScores
 from ctxpack.scoring.bundled import Swift
 from ctxpack.scoring.manifest import MODELS, Manifest
-from ctxpack.scoring.swift import HEAD, NAME, SwiftModel
+from ctxpack.scoring.swift import NAME, SwiftModel
 from ctxpack.selection import Passage, SplitPassage, unsplit
 from ctxpack.sentences import split
 
@@ -133,8 +133,8 @@ def test_every_span_of_a_long_passage_is_scored(together: list[PassageScores]) -
 def test_damaged_file_is_refused(tmp_path: Path) -> None:
     """A model file that is not the one of the manifest is never run."""
     shutil.copytree(MODELS, tmp_path / "models")
-    (tmp_path / "models" / HEAD).write_bytes(b"other")
     manifest = Manifest.load(NAME)
+    (tmp_path / "models" / manifest.head).write_bytes(b"other")
     with pytest.raises(ModelError, match=r"head\.onnx' must have SHA-256"):
         SwiftModel(manifest, models=tmp_path / "models")
 
@@ -176,7 +176,7 @@ def test_recipe_names_a_model_by_path(other: Path) -> None:
 
 def test_head_that_asks_for_more_is_refused(tmp_path: Path, monkeypatch: Any) -> None:
     """A model of a later version raises when it is loaded, not when it scores."""
-    monkeypatch.setattr("ctxpack.scoring.swift.HEAD_INPUTS", frozenset({"query"}))
+    monkeypatch.setattr("ctxpack.scoring.model.HEAD_INPUTS", frozenset({"query"}))
     with pytest.raises(ModelError, match=r"head\.onnx' asks for 'codes'"):
         SwiftModel(Manifest.load(NAME))
 

@@ -14,11 +14,12 @@ import onnxruntime as ort  # noqa: E402
 from transformers import BertConfig, BertModel  # noqa: E402
 
 from ctxpack.errors import ModelError  # noqa: E402
-from ctxpack.train.export_encoder import encoder_graph  # noqa: E402
+from ctxpack.train.export_encoder import lower_graph, upper_graph  # noqa: E402
 from ctxpack.train.export_head import INPUTS, head_graph, head_weights  # noqa: E402
+from ctxpack.train.joint import JointEncoder  # noqa: E402
 from ctxpack.train.losses import Scored, ranking  # noqa: E402
 from ctxpack.train.model import WIDTH, Encoder, Head, QuerySide, SegmentSide  # noqa: E402
-from ctxpack.train.rebuild import encoder_weights  # noqa: E402
+from ctxpack.train.rebuild import EncoderWeights, encoder_weights  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -126,39 +127,100 @@ def test_head_of_another_shape_is_refused(graph: bytes) -> None:
         head_weights(model.SerializeToString())
 
 
-@pytest.fixture(scope="module")
-def encoder() -> Encoder:
-    """Return an untrained encoder."""
+def untrained(kind: type[Encoder]) -> Encoder:
+    """Return an encoder of four layers with random weights."""
     torch.manual_seed(0)
     config = BertConfig(
-        vocab_size=50,
+        vocab_size=100,
         hidden_size=48,
-        num_hidden_layers=2,
+        num_hidden_layers=4,
         num_attention_heads=4,
         intermediate_size=96,
         max_position_embeddings=256,
     )
-    return Encoder(BertModel(config, add_pooling_layer=False)).eval()
+    encoder = kind(BertModel(config, add_pooling_layer=False)).eval()
+    for parameter in encoder.parameters():
+        parameter.data += 0.02 * torch.randn(parameter.shape)
+    return encoder
 
 
-def test_encoder_graph_is_close_to_the_encoder(encoder: Encoder) -> None:
+KINDS = pytest.mark.parametrize("kind", [Encoder, JointEncoder])
+IDS, ASKED = np.arange(20), np.arange(50, 57)
+
+
+class Graphs:
+    """Both graphs of an encoder, running."""
+
+    def __init__(self, encoder: Encoder, *, quantise: bool) -> None:
+        self.files = tuple(
+            graph(encoder, quantise=quantise).SerializeToString()
+            for graph in (lower_graph, upper_graph)
+        )
+        self._lower, self._upper = map(ort.InferenceSession, self.files)
+
+    def segment(self) -> np.ndarray:
+        """Return the vectors of a segment."""
+        (states,) = self._lower.run(None, {"ids": IDS})
+        return np.asarray(self._upper.run(["segment"], {"states": states})[0])
+
+    def pair(self) -> np.ndarray:
+        """Return the vectors of a query and a segment that are read together."""
+        query, segment = (self._lower.run(None, {"ids": ids})[0] for ids in (ASKED, IDS))
+        inputs = {"query_states": query, "segment_states": segment}
+        return np.concatenate(self._upper.run(["query", "segment"], inputs))
+
+
+@torch.no_grad()
+def wanted(encoder: Encoder) -> np.ndarray:
+    """Return what `Graphs.segment` or `Graphs.pair` should find."""
+    if isinstance(encoder, JointEncoder):
+        states = [encoder.apart(one, torch.ones_like(one)) for one in tokens(ASKED, IDS)]
+        joined = torch.cat(states, dim=1)
+        is_query = torch.arange(joined.shape[1])[None] < len(ASKED)
+        return encoder.together(joined, torch.ones_like(is_query).long(), is_query)[0].numpy()
+    (ids,) = tokens(IDS)
+    return encoder(ids, torch.ones_like(ids), is_query=False)[0].numpy()
+
+
+def tokens(*texts: np.ndarray) -> list[torch.Tensor]:
+    """Return (1, n_tokens) ids of each text."""
+    return [torch.from_numpy(ids)[None] for ids in texts]
+
+
+def found(encoder: Encoder, *, quantise: bool) -> np.ndarray:
+    """Return the vectors of an encoder's graphs."""
+    graphs = Graphs(encoder, quantise=quantise)
+    return graphs.pair() if isinstance(encoder, JointEncoder) else graphs.segment()
+
+
+@KINDS
+def test_quantised_graphs_are_close_to_the_encoder(kind: type[Encoder]) -> None:
     """Row-wise int8 activations and 7-bit weights turn a vector by little."""
-    session = ort.InferenceSession(encoder_graph(encoder).SerializeToString())
-    ids = np.arange(20)
-    found = session.run(["segment"], {"ids": ids})[0]
-    with torch.no_grad():
-        tokens = torch.from_numpy(ids)[None]
-        wanted = encoder(tokens, torch.ones_like(tokens), is_query=False)[0].numpy()
-    assert (found * wanted).sum(1).min() > 0.99
+    encoder = untrained(kind)
+    assert (found(encoder, quantise=True) * wanted(encoder)).sum(1).min() > 0.99
 
 
-def test_rebuilt_encoder_is_quantised_the_same(encoder: Encoder) -> None:
-    """Weights that come out of a graph go into the same graph again."""
-    graph = encoder_graph(encoder).SerializeToString()
-    config, base, projections = encoder_weights(graph)
-    again = Encoder(BertModel(config, add_pooling_layer=False)).eval()
-    again.base.load_state_dict(base)
-    missing, unexpected = again.load_state_dict(projections, strict=False)
+@KINDS
+def test_float32_graphs_equal_the_encoder(kind: type[Encoder]) -> None:
+    """Without rounding nothing is lost; inputs and outputs are the same."""
+    encoder = untrained(kind)
+    np.testing.assert_allclose(found(encoder, quantise=False), wanted(encoder), atol=1e-5)
+
+
+@KINDS
+@pytest.mark.parametrize("quantise", [True, False])
+def test_rebuilt_encoder_has_the_same_graphs(kind: type[Encoder], quantise: bool) -> None:
+    """Weights that come out of the graphs go into the same graphs again."""
+    graphs = Graphs(untrained(kind), quantise=quantise)
+    again = rebuilt(kind, encoder_weights(*graphs.files))
+    assert Graphs(again, quantise=quantise).files == graphs.files
+
+
+def rebuilt(kind: type[Encoder], weights: EncoderWeights) -> Encoder:
+    """Return an encoder with weights that were found in graphs."""
+    encoder = kind(BertModel(weights.config, add_pooling_layer=False)).eval()
+    encoder.base.load_state_dict(weights.base)
+    missing, unexpected = encoder.load_state_dict(weights.own, strict=False)
     assert unexpected == []
     assert all(name.startswith("base.") for name in missing)
-    assert encoder_graph(again).SerializeToString() == graph
+    return encoder

@@ -24,8 +24,8 @@ from ctxpack import Passage, Pipeline  # noqa: E402
 from ctxpack.errors import InputError, ModelError  # noqa: E402
 from ctxpack.scoring.base import PassageScores, best_of  # noqa: E402
 from ctxpack.scoring.bundled import Swift  # noqa: E402
-from ctxpack.scoring.manifest import MODELS, Manifest  # noqa: E402
-from ctxpack.scoring.swift import ENCODER, NAME, SwiftModel  # noqa: E402
+from ctxpack.scoring.manifest import LOWER, MODELS, Manifest  # noqa: E402
+from ctxpack.scoring.swift import NAME, SwiftModel  # noqa: E402
 from ctxpack.train import own  # noqa: E402
 from ctxpack.train.pieces import word_pieces  # noqa: E402
 from ctxpack.train.rebuild import encoder_weights  # noqa: E402
@@ -206,21 +206,21 @@ def test_exported_model_is_a_start(trained: Trained, tmp_path: Path) -> None:
 def test_installed_encoder_is_rebuilt() -> None:
     """Rebuilt, it gives almost the vectors of its graph: only activations are rounded there."""
     manifest = Manifest.load(NAME)
-    config, base, projections = encoder_weights(manifest.read(ENCODER))
+    config, base, own = encoder_weights(manifest.read(LOWER), manifest.read(manifest.upper))
     bert = BertModel(config, add_pooling_layer=False).eval()
     bert.load_state_dict(base)
     model = SwiftModel(manifest)
     ids = word_pieces().query("Who designed the lighthouse at Cape Arden?").ids
     with torch.no_grad():
         states = bert(torch.from_numpy(ids)[None]).last_hidden_state[0]
-        found = torch.nn.functional.normalize(states @ projections["query.weight"].T, dim=-1)
-    wanted = model._encoder.run(["query"], {"ids": ids})[0]
+        found = torch.nn.functional.normalize(states @ own["query.weight"].T, dim=-1)
+    wanted = model._query(model._states(ids))
     assert (found.numpy() * wanted).sum(1).min() > 0.99
 
 
 def test_start_of_another_kind_is_refused(tmp_path: Path) -> None:
     """A directory with nothing to start from raises, and leaves nothing behind."""
-    with pytest.raises(InputError, match=r"--from .*: must be 'ctxpack-swift'"):
+    with pytest.raises(InputError, match=r"--from .*: must be 'ctxpack-swift' or"):
         prepare(str(tmp_path), tmp_path / "start")
     assert not (tmp_path / "start").exists()
 
@@ -236,7 +236,7 @@ def test_base_of_another_vocabulary_is_refused(base: Path, tmp_path: Path) -> No
 def test_damaged_model_is_no_start(trained: Trained, tmp_path: Path) -> None:
     """A graph that is not the one of the manifest is not read."""
     shutil.copytree(trained.out, tmp_path / "model", ignore=shutil.ignore_patterns("run"))
-    (tmp_path / "model" / ENCODER).write_bytes(b"other")
+    (tmp_path / "model" / LOWER).write_bytes(b"other")
     with pytest.raises(ModelError, match="must have SHA-256"):
         prepare(str(tmp_path / "model"), tmp_path / "start")
 
