@@ -103,15 +103,24 @@ def write_graphs(model: Swift, rarity: Path, out: Path, *, quantise: bool = True
         manifest.head: head_graph(model.head).SerializeToString(),
     }
     files = {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()}
-    _check_shared(name, files, out)
+    check_shared(name, files, out)
     for file, content in contents.items():
         (out / file).write_bytes(content)
     version = hashlib.sha256("".join(files.values()).encode()).hexdigest()[:12]
     return manifest.model_copy(update={"files": files, "version": version})
 
 
-def _check_shared(name: str, files: dict[str, str], out: Path) -> None:
-    """Check that no other model of the directory is broken by shared files that change."""
+def check_shared(name: str, files: dict[str, str], out: Path) -> None:
+    """Check that no other model of a directory breaks when a model's files come into it.
+
+    Args:
+        name: of the model that comes.
+        files: its files, to SHA-256.
+        out: the directory.
+
+    Raises:
+        InputError: one does; it needs other shared files.
+    """
     for other in names_in(out):
         there = Manifest.load(other, models=out).files
         changed = [file for file in SHARED if there.get(file) != files[file]]

@@ -73,7 +73,8 @@ def encoder_weights(lower: bytes, upper: bytes) -> EncoderWeights:
         raise ModelError(f"encoder: no constant {error}; it is of another version") from error
     if any(weight.shape[0] != WIDTH for weight in own.values()):
         raise ModelError(f"encoder: vectors must have {WIDTH} dimensions")
-    own |= {name: constants[name] for name in ("asking",) if name in constants}
+    if "asking" in constants:
+        own["asking"] = constants["asking"]
     return EncoderWeights(config, _tensors(base), _tensors(own))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,9 @@ import onnx  # noqa: E402
 import onnxruntime as ort  # noqa: E402
 from transformers import BertConfig, BertModel  # noqa: E402
 
-from ctxpack.errors import ModelError  # noqa: E402
+from ctxpack.errors import InputError, ModelError  # noqa: E402
+from ctxpack.scoring.manifest import SHARED, Manifest  # noqa: E402
+from ctxpack.train import export  # noqa: E402
 from ctxpack.train.export_encoder import lower_graph, upper_graph  # noqa: E402
 from ctxpack.train.export_head import INPUTS, head_graph, head_weights  # noqa: E402
 from ctxpack.train.joint import JointEncoder  # noqa: E402
@@ -214,6 +218,17 @@ def test_rebuilt_encoder_has_the_same_graphs(kind: type[Encoder], quantise: bool
     graphs = Graphs(untrained(kind), quantise=quantise)
     again = rebuilt(kind, encoder_weights(*graphs.files))
     assert Graphs(again, quantise=quantise).files == graphs.files
+
+
+def test_model_with_other_lower_layers_needs_its_own_directory(tmp_path: Path) -> None:
+    """Files that models share are never changed under another model."""
+    files = dict.fromkeys(SHARED, "0a")
+    (tmp_path / "ctxpack-swift").mkdir()
+    manifest = Manifest.load("ctxpack-swift").model_copy(update={"files": files})
+    (tmp_path / "ctxpack-swift" / "manifest.json").write_text(manifest.model_dump_json())
+    export.check_shared("ctxpack-mini", files, tmp_path)
+    with pytest.raises(InputError, match=r"ctxpack-swift there has another 'lower\.onnx'"):
+        export.check_shared("ctxpack-mini", files | {"lower.onnx": "0b"}, tmp_path)
 
 
 def rebuilt(kind: type[Encoder], weights: EncoderWeights) -> Encoder:
