@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from ctxpack.bench import machine
-from ctxpack.bench.speed import Workload, one_core
+from ctxpack.bench.rounds import one_core
+from ctxpack.bench.steps import Workload
 from ctxpack.errors import MissingExtraError
 from ctxpack.pipeline import Pipeline
 from ctxpack.selection import Passage

@@ -1,13 +1,10 @@
-"""What a segment cache saves: one scorer cold, warm from every store, and beside a joint model."""
+"""What a segment cache saves: ctxpack-swift cold, warm from every store, beside ctxpack-mini."""
 
 from __future__ import annotations
 
-import gc
 import os
-import random
 import shlex
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,44 +14,37 @@ from typing import Any, NamedTuple
 import numpy as np
 from tokenizers import Tokenizer
 
-from ctxpack import samples
 from ctxpack.bench import machine
+from ctxpack.bench.rounds import (
+    SOURCE,
+    Score,
+    one_core,
+    paired,
+    sampled_passages,
+    summary,
+    take_turns,
+)
 from ctxpack.bench.servers import local_redis
-from ctxpack.bench.speed import one_core
 from ctxpack.cache.base import SegmentCache
 from ctxpack.cache.memory import ENTRY_BYTES
 from ctxpack.cache.opening import open_cache
 from ctxpack.errors import InputError
-from ctxpack.scoring.bundled import Swift
+from ctxpack.scoring.bundled import Mini, Swift
 from ctxpack.scoring.cached import CachedScorer, Filled
-from ctxpack.scoring.manifest import LOWER, MODELS, TOKENIZER, Manifest
-from ctxpack.scoring.segments import WINDOW, WordPieces
-from ctxpack.scoring.sessions import CPU, session
+from ctxpack.scoring.manifest import TOKENIZER, Manifest
+from ctxpack.scoring.segments import WordPieces
 from ctxpack.scoring.swift import NAME
-from ctxpack.selection import Passage, SplitPassage
-from ctxpack.sentences import split
-from ctxpack.train import records
+from ctxpack.selection import SplitPassage
 
-CHARACTERS = 640
-"""Of a passage, about 150 tokens."""
-_SEED = 0
 _SAME_QUERY = "same query"
 _BASE = "memory"
 _SLOW = ("joint", "uncached")
-_SOURCE = (
-    f"sentences of the sample pages of ctxpack, drawn at random (seed {_SEED}) until a passage has"
-    f" {CHARACTERS} characters"
-)
 _TIMED = (
     "CachedScorer.score and, for `uncached`, Swift.score, on split passages, loading left out."
     " Every call has a new query, but those of `memory, same query`; `cold` begins with an empty"
-    " memory cache. `joint` is a stand-in for a model that reads query and passage together: the"
-    " encoder of ctxpack-swift run on both, so it has the cost of such a model's passes and no"
-    " scores. Ratios and differences are medians over calls, of contenders in the same round"
+    " memory cache. `joint` is Mini.score, which reads query and passage together. Ratios and"
+    " differences are medians over calls, of contenders in the same round"
 )
-
-Score = Callable[[str, Sequence[SplitPassage]], object]
-Times = dict[str, list[float]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,31 +79,6 @@ class Study:
         return shlex.join(["ctxpack", "bench", "cache", *words])
 
 
-class JointModel:
-    """Stands in for a model that reads query and passage together: what its passes cost.
-
-    It runs the encoder of ctxpack-swift, the same graph with the same quantisation, on the tokens
-    of query and passage, for every passage of every call. Its scores would come from a small layer
-    on top, which is left out: the stand-in is a little faster than such a model, never slower.
-    """
-
-    def __init__(self) -> None:
-        manifest = Manifest.load(NAME)
-        self._lower, self._upper = (
-            session(manifest, file, models=MODELS, providers=CPU)
-            for file in (LOWER, manifest.upper)
-        )
-        self._pieces = WordPieces(Tokenizer.from_str(manifest.read(TOKENIZER).decode()))
-
-    def score(self, query: str, passages: Sequence[SplitPassage]) -> None:
-        """Run ``[CLS] query [SEP] passage [SEP]``, cut to the window, for every passage."""
-        head = self._pieces.query(query).ids
-        for passage in passages:
-            text = self._pieces.tokens(passage.passage.text).ids[: WINDOW - len(head) - 1]
-            (states,) = self._lower.run(None, {"ids": np.concatenate((head, text, head[-1:]))})
-            self._upper.run(["segment"], {"states": states})
-
-
 class _Stored(NamedTuple):
     """What the stores took in before the first timed call, by store.
 
@@ -145,7 +110,7 @@ def measure(study: Study) -> dict[str, Any]:
         before = _held(stores, folder, url)
         filled = {name: _filled(name, store, passages) for name, store in stores.items()}
         after = _held(stores, folder, url)
-        times = _times(_contenders(stores), study, passages)
+        times = take_turns(_contenders(stores), passages, rounds=study.calls)
         errors = {name: store.stats().errors for name, store in stores.items()}
     stored = _Stored(filled, {name: after[name] - before[name] for name in stores})
     return {
@@ -156,56 +121,18 @@ def measure(study: Study) -> dict[str, Any]:
         "hardware": machine.hardware() | {"load_before": load},
         "core": core,
         "scorer": NAME,
-        "text": _SOURCE if study.data is None else study.data.name,
+        "text": SOURCE if study.data is None else study.data.name,
         "timed": _TIMED,
         "n": study.calls,
-        "ms": {name: _summary(values) for name, values in times.items()},
+        "ms": {name: summary(values) for name, values in times.items()},
         "times_as_fast": {
-            name: {other: _paired(times, other, name, np.divide) for other in _SLOW}
+            name: {other: paired(times[other], times[name], np.divide) for other in _SLOW}
             for name in times
         },
-        "ms_over_memory": {name: _paired(times, name, _BASE, np.subtract) for name in stores},
+        "ms_over_memory": {name: paired(times[name], times[_BASE], np.subtract) for name in stores},
         **_sizes(passages, stored),
         "store_errors": errors,
     }
-
-
-def sampled_passages(
-    n: int, *, data: Path | None = None, seed: int = _SEED
-) -> Iterator[SplitPassage]:
-    """Yield `n` different passages: of a file of records, or of sentences of the samples.
-
-    Raises:
-        InputError: the file has fewer passages.
-    """
-    if data is not None:
-        yield from _passages_of(data, n)
-        return
-    pages = [SplitPassage(page, split(page.text)) for page in samples.passages()]
-    sentences = [
-        page.passage.text[span.start : span.end].strip()
-        for page in pages
-        for span in page.spans
-        if span.kind == "sentence"
-    ]
-    generator = random.Random(seed)
-    for _ in range(n):
-        text = ""
-        while len(text) < CHARACTERS:
-            text += generator.choice(sentences) + " "
-        yield SplitPassage(Passage(text), split(text))
-
-
-def _passages_of(data: Path, n: int) -> Iterator[SplitPassage]:
-    seen: set[str] = set()
-    for raw in records.read(data):
-        for candidate in records.parse(raw).candidates:
-            if candidate.passage.text not in seen and len(seen) < n:
-                seen.add(candidate.passage.text)
-                yield candidate.split
-        if len(seen) == n:
-            return
-    raise InputError(f"bench cache: {data.name!r} has {len(seen)} passages, not {n}")
 
 
 def _stores(folder: Path, redis_url: str | None) -> dict[str, SegmentCache]:
@@ -251,33 +178,12 @@ def _contenders(stores: dict[str, SegmentCache]) -> dict[str, Score]:
 
     warm = {name: CachedScorer(Swift(), store) for name, store in stores.items()}
     return {
-        "joint": JointModel().score,
+        "joint": Mini().score,
         "uncached": Swift().score,
         "cold": cold,
         **{name: scorer.score for name, scorer in warm.items()},
         f"{_BASE}, {_SAME_QUERY}": again,
     }
-
-
-def _times(
-    contenders: dict[str, Score], study: Study, passages: Sequence[SplitPassage]
-) -> dict[str, Times]:
-    times: dict[str, Times] = {name: {"wall": [], "cpu": []} for name in contenders}
-    for number in range(-1, study.calls):
-        order = list(contenders)
-        random.Random(number).shuffle(order)
-        gc.collect()
-        for place, name in enumerate(order):
-            # A query of its own for each: the model remembers the vectors of recent ones.
-            asked = len(order) * number + place
-            query = f"{samples.QUERIES[number % len(samples.QUERIES)]} ({asked})"
-            started, cpu_started = time.perf_counter(), time.process_time()
-            contenders[name](query, passages)
-            wall, cpu = time.perf_counter() - started, time.process_time() - cpu_started
-            if number >= 0:
-                times[name]["wall"].append(1000 * wall)
-                times[name]["cpu"].append(1000 * cpu)
-    return times
 
 
 def _sizes(passages: Sequence[SplitPassage], stored: _Stored) -> dict[str, Any]:
@@ -297,18 +203,4 @@ def _sizes(passages: Sequence[SplitPassage], stored: _Stored) -> dict[str, Any]:
                 name: round(held / len(segments), 1) for name, held in stored.held.items()
             },
         },
-    }
-
-
-def _paired(times: dict[str, Times], one: str, other: str, operation: Callable[..., Any]) -> float:
-    """Return the median over calls of a ratio or difference of two contenders."""
-    return round(float(np.median(operation(times[one]["wall"], times[other]["wall"]))), 2)
-
-
-def _summary(times: Times) -> dict[str, float]:
-    median, p95 = np.percentile(times["wall"], [50, 95])
-    return {
-        "median": round(float(median), 3),
-        "p95": round(float(p95), 3),
-        "cpu_median": round(float(np.median(times["cpu"])), 3),
     }

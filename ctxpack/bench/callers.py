@@ -20,7 +20,7 @@ import numpy as np
 
 from ctxpack import samples
 from ctxpack.bench import machine
-from ctxpack.bench.cache import sampled_passages
+from ctxpack.bench.rounds import sampled_passages
 from ctxpack.cache.flight import Flight
 from ctxpack.cache.memory import MemoryCache
 from ctxpack.errors import InputError

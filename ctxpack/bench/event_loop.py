@@ -15,7 +15,7 @@ import numpy as np
 
 from ctxpack.bench import machine
 from ctxpack.bench.adapters import FRAMEWORKS, documents_of, langchain, llama_index, nodes_of
-from ctxpack.bench.speed import Workload
+from ctxpack.bench.steps import Workload
 from ctxpack.pipeline import Pipeline
 from ctxpack.selection import Passage
 

@@ -1,6 +1,6 @@
 """What the language gate does, and how well scorers rank in a language, by data set and language.
 
-Run as ``python -m ctxpack.bench.languages FILE…``; the record is JSON. Where the ids of records in
+Where the ids of records in
 several languages end in the same number, as in XQuAD, English queries are also asked of passages in
 every other language, the reverse, and English queries of passages in both languages, with the
 evidence in one of them.
@@ -8,9 +8,7 @@ evidence in one of them.
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
+import shlex
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -51,10 +49,16 @@ def measure(
     }
     return {
         "benchmark": "languages",
+        "command": _command(files, limit, scorers),
         "commit": machine.commit(),
         "versions": machine.versions(),
         "sets": {key: _row(raws, made) for key, raws in _crossed(groups)},
     }
+
+
+def _command(files: Sequence[Path], limit: int, scorers: Sequence[str]) -> str:
+    words = ["ctxpack", "bench", "languages", *map(str, files), f"--limit={limit}"]
+    return shlex.join(words if scorers else [*words, "--gate-only"])
 
 
 def _remembering(scorer: Scorer) -> Scorer:
@@ -142,20 +146,3 @@ def _worth(scorer: Scorer, records: Sequence[Record]) -> dict[str, float | None]
 
 def _mean(values: Sequence[float] | NDArray[np.bool_]) -> float | None:
     return round(float(np.mean(values)), 4) if len(values) else None
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure what the command line says, write JSON to standard output, and return 0."""
-    parser = argparse.ArgumentParser(prog="python -m ctxpack.bench.languages", description=__doc__)
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    parser.add_argument("--limit", type=int, default=40)
-    parser.add_argument("--gate-only", action="store_true", help="run no scorer")
-    given = parser.parse_args(arguments)
-    scorers = () if given.gate_only else SCORERS
-    json.dump(measure(given.files, limit=given.limit, scorers=scorers), sys.stdout, indent=2)
-    sys.stdout.write("\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,26 +1,33 @@
-"""What a method keeps of the passages of a query: a pipeline, two baselines, a perfect choice."""
+"""What a method keeps of the passages of a record: a pipeline, baselines, a perfect choice."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ctxpack.bench.retention import Stretch, evidence_of
+from ctxpack.cache.opening import open_cache
 from ctxpack.errors import MissingExtraError
 from ctxpack.pipeline import Pipeline
 from ctxpack.render import Render, Renderer
 from ctxpack.scoring.terms import terms
-from ctxpack.selection import BoolArray, Passage, Selection, SplitPassage
-from ctxpack.sentences import split
+from ctxpack.selection import BoolArray, Passage, Selection
 from ctxpack.tokens import TokenCounter
 from ctxpack.train.bm25 import Bm25
 from ctxpack.train.records import Record
+
+PLAIN = Render(template="{body}", separator="\n", gap="")
+"""Writes the kept spans and nothing else."""
+
+_CACHE = "memory:?max_bytes=256MB"
+"""Holds what a scorer computed of one record: it is asked again for every budget and rendering."""
 
 
 class Choice(NamedTuple):
@@ -30,16 +37,11 @@ class Choice(NamedTuple):
     text: str
 
 
-Method = Callable[[str, Sequence[Passage], int], Choice]
-"""Chooses from the passages of a query what to keep within a budget, in tokens."""
+Choose = Callable[[Render, int], Choice]
+"""Keeps of one record what fits a budget, in tokens, as it is rendered."""
 
-Choose = Callable[[Record, int], Choice]
-"""The same on a record, of which only a perfect choice reads more than query and passages."""
-
-
-def on_records(method: Method) -> Choose:
-    """Return `method` as it applies to records."""
-    return lambda record, budget: method(record.query, passages_of(record), budget)
+Method = Callable[[Record], Choose]
+"""Reads a record once, for all renderings and budgets."""
 
 
 def passages_of(record: Record) -> list[Passage]:
@@ -47,20 +49,30 @@ def passages_of(record: Record) -> list[Passage]:
     return [candidate.passage for candidate in record.candidates]
 
 
-def input_token_count(counter: TokenCounter, record: Record) -> int:
+def input_token_count(counter: TokenCounter, record: Record, render: Render) -> int:
     """Return the tokens of all passages of a record, rendered."""
-    return counter.count(_text(_select(record.query, passages_of(record))))
+    return counter.count(_text(_selected(record), render))
 
 
 def pipeline_method(pipeline: Pipeline) -> Method:
     """Return the method that a pipeline is."""
+    if pipeline.scorer.pointwise:
+        pipeline = Pipeline.from_recipe(pipeline, cache=open_cache(_CACHE))
 
-    def compress(query: str, passages: Sequence[Passage], budget: int) -> Choice:
-        packed = pipeline.compress(query, passages, budget=budget)
-        kept = [Stretch(e.passage_index, e.start, e.end) for e in packed.evidence]
-        return Choice(kept, packed.text)
+    @cache
+    def rendering(render: Render) -> Pipeline:
+        return Pipeline.from_recipe(pipeline, render=render)
 
-    return compress
+    def method(record: Record) -> Choose:
+        def choose(render: Render, budget: int) -> Choice:
+            compress = rendering(render).compress
+            packed = compress(record.query, passages_of(record), budget=budget)
+            kept = [Stretch(e.passage_index, e.start, e.end) for e in packed.evidence]
+            return Choice(kept, packed.text)
+
+        return choose
+
+    return method
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,91 +81,89 @@ class Baselines:
 
     counter: TokenCounter
 
-    def first_tokens(self, query: str, passages: Sequence[Passage], budget: int) -> Choice:
+    def first_tokens(self, record: Record) -> Choose:
         """Keep spans from the top, until one does not fit."""
-        selection = _select(query, passages)
-        return self._longest(selection, range(len(selection.spans)), budget)
+        selection = _selected(record)
+        return self._first(selection, range(len(selection.spans)))
 
-    def passage_bm25(self, query: str, passages: Sequence[Passage], budget: int) -> Choice:
+    def passage_bm25(self, record: Record) -> Choose:
         """Keep passages by BM25 of title and text; of the last one its first spans that fit."""
-        selection = _select(query, passages)
-        scores = _bm25(query, [f"{passage.title or ''} {passage.text}" for passage in passages])
-        order = np.argsort(-scores[selection.passage_of], kind="stable")
-        return self._longest(selection, order.tolist(), budget)
+        selection = _selected(record)
+        texts = [f"{passage.title or ''} {passage.text}" for passage in selection.passages]
+        return self._best(selection, _bm25(record.query, texts)[selection.passage_of])
 
-    def span_bm25(self, query: str, passages: Sequence[Passage], budget: int) -> Choice:
+    def span_bm25(self, record: Record) -> Choose:
         """Keep spans by BM25 of their text, until one does not fit."""
-        selection = _select(query, passages)
-        scores = _bm25(query, [selection.text_of(n) for n in range(len(selection.spans))])
-        order = np.argsort(-scores, kind="stable")
-        return self._longest(selection, order.tolist(), budget)
+        selection = _selected(record)
+        texts = map(selection.text_of, range(len(selection.spans)))
+        return self._best(selection, _bm25(record.query, texts))
 
     def span_embeddings(self, path: Path) -> Method:
         """Return the method that keeps spans by the cosine of sentence embeddings.
 
         Args:
-            path: directory of a Sentence Transformers model.
+            path: directory of a BERT-style sentence-embedding model.
 
         Raises:
-            MissingExtraError: ``sentence-transformers`` is not installed.
+            MissingExtraError: ``torch`` or ``transformers`` is not installed.
         """
-        cosines = _cosines(path)
+        try:
+            from ctxpack.train.baselines import EmbeddingScorer
+        except ImportError as error:
+            raise MissingExtraError("a baseline of embeddings", "torch") from error
+        scorer = EmbeddingScorer(path)
 
-        def choose(query: str, passages: Sequence[Passage], budget: int) -> Choice:
-            selection = _select(query, passages)
-            scores = cosines(query, [selection.text_of(n) for n in range(len(selection.spans))])
-            return self._longest(selection, np.argsort(-scores, kind="stable").tolist(), budget)
+        def method(record: Record) -> Choose:
+            parts = scorer.score(record.query, [candidate.split for candidate in record.candidates])
+            return self._best(_selected(record), np.concatenate([part.spans for part in parts]))
+
+        return method
+
+    def perfect(self, record: Record) -> Choose:
+        """Keep evidence, cheapest first, as long as it fits: close to the best that can be done."""
+        selection = _selected(record)
+        units = [_covering(selection, stretch) for stretch in evidence_of(record)]
+
+        def choose(render: Render, budget: int) -> Choice:
+            def cost(mask: BoolArray) -> int:
+                return self.counter.count(_text(_keep(selection, mask), render))
+
+            best = np.zeros(len(selection.spans), dtype=np.bool_)
+            for unit in sorted(units, key=cost):
+                if cost(best | unit) <= budget:
+                    best |= unit
+            return _choice(_keep(selection, best), render)
 
         return choose
 
-    def perfect(self, record: Record, budget: int) -> Choice:
-        """Keep evidence, cheapest first, as long as it fits: close to the best that can be done."""
-        selection = _select(record.query, passages_of(record))
-        units = [_covering(selection, stretch) for stretch in evidence_of(record)]
-        units.sort(key=lambda unit: self._count(_keep(selection, unit)))
-        best = np.zeros(len(selection.spans), dtype=np.bool_)
-        for unit in units:
-            if self._count(_keep(selection, best | unit)) <= budget:
-                best |= unit
-        return _choice(_keep(selection, best))
+    def _best(self, selection: Selection, scores: ArrayLike) -> Choose:
+        """Keep the spans of the highest scores, ties in order, as many as fit."""
+        return self._first(selection, np.argsort(-np.asarray(scores), kind="stable").tolist())
 
-    def _count(self, selection: Selection) -> int:
-        return self.counter.count(_text(selection))
-
-    def _longest(self, selection: Selection, order: Sequence[int], budget: int) -> Choice:
-        """Return the first spans of an order, as many as fit."""
+    def _first(self, selection: Selection, order: Sequence[int]) -> Choose:
+        """Keep the first spans of an order, as many as fit."""
 
         def first(n: int) -> Selection:
             mask = np.zeros(len(order), dtype=np.bool_)
             mask[list(order[:n])] = True
             return _keep(selection, mask)
 
-        fitting = bisect_right(range(len(order) + 1), budget, key=lambda n: self._count(first(n)))
-        return _choice(first(fitting - 1))
+        def choose(render: Render, budget: int) -> Choice:
+            numbers = range(len(order) + 1)
+            fitting = bisect_right(
+                numbers, budget, key=lambda n: self.counter.count(_text(first(n), render))
+            )
+            return _choice(first(fitting - 1), render)
+
+        return choose
 
 
-def _bm25(query: str, texts: Sequence[str]) -> NDArray[np.float64]:
+def _bm25(query: str, texts: Iterable[str]) -> NDArray[np.float64]:
     return Bm25(list(map(terms, texts))).scores(terms(query))
 
 
-def _cosines(path: Path) -> Callable[[str, Sequence[str]], NDArray[np.float64]]:
-    try:
-        from sentence_transformers import SentenceTransformer
-    except ImportError as error:
-        raise MissingExtraError("a baseline of embeddings", "torch") from error
-    model = SentenceTransformer(str(path), device="cpu")
-
-    def cosines(query: str, texts: Sequence[str]) -> NDArray[np.float64]:
-        if not texts:
-            return np.zeros(0)
-        vectors = model.encode([query, *texts], normalize_embeddings=True, show_progress_bar=False)
-        return np.asarray(vectors[1:] @ vectors[0], dtype=np.float64)
-
-    return cosines
-
-
-def _select(query: str, passages: Sequence[Passage]) -> Selection:
-    return Selection.of(query, [SplitPassage(p, split(p.text)) for p in passages])
+def _selected(record: Record) -> Selection:
+    return Selection.of(record.query, [candidate.split for candidate in record.candidates])
 
 
 def _keep(selection: Selection, mask: BoolArray) -> Selection:
@@ -166,13 +176,13 @@ def _covering(selection: Selection, stretch: Stretch) -> BoolArray:
     return selection.with_required(overlaps & (selection.passage_of == stretch.passage_index))
 
 
-def _text(selection: Selection) -> str:
-    return Renderer(Render(), selection.passages).write(selection).text
+def _text(selection: Selection, render: Render) -> str:
+    return Renderer(render, selection.passages).write(selection).text
 
 
-def _choice(selection: Selection) -> Choice:
+def _choice(selection: Selection, render: Render) -> Choice:
     kept = [
         Stretch(int(selection.passage_of[number]), *selection.spans[number][:2])
         for number in np.flatnonzero(selection.kept).tolist()
     ]
-    return Choice(kept, _text(selection))
+    return Choice(kept, _text(selection, render))

@@ -1,139 +1,178 @@
-"""What a call costs: milliseconds per step, on one core."""
+"""What scoring costs: every scorer beside the bare passes of its model, on one core."""
 
 from __future__ import annotations
 
 import os
-import random
 import shlex
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
+from onnxruntime import InferenceSession
 
-from ctxpack import samples
+from ctxpack import registry, samples
 from ctxpack.bench import machine
+from ctxpack.bench.rounds import (
+    SOURCE,
+    Score,
+    one_core,
+    paired,
+    sampled_passages,
+    summary,
+    take_turns,
+)
+from ctxpack.cache.opening import open_cache
 from ctxpack.errors import InputError
 from ctxpack.pipeline import Pipeline
-from ctxpack.selection import Passage
+from ctxpack.scoring.around import AroundScorer
+from ctxpack.scoring.base import PassageScores, ScoreCall, Scorer, has_segments
+from ctxpack.scoring.cached import CachedScorer
+from ctxpack.selection import SplitPassage
+from ctxpack.tokens import counter_from
 
-_WARM_UP_CALLS = 5
-_ONE_THREAD = {"OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+RECIPE, BUDGET = "balanced", 512
+_TIMED = (
+    "score on split passages, loading left out, each call with a new query; `warm` has met the"
+    " passages, not the query. `passes` runs the onnxruntime sessions of such a call again, with"
+    f" the same inputs and nothing around them. `pipeline around` is Pipeline.compress by {RECIPE},"
+    f" budget {BUDGET}, over a scorer that knows its answer. Ratios are medians over rounds"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Workload:
+class Study:
     """What is measured.
 
     Args:
-        recipe: name of a recipe, or path of a YAML file.
-        passages: per call.
-        characters: per passage.
-        budget: in tokens; None for no limit.
-        calls: timed ones, each over other passages.
+        passages: per call, of about 150 tokens.
+        calls: timed ones of every contender; each has a query of its own.
 
     Raises:
-        InputError: a number is less than 1, or the sample texts are too short.
+        InputError: a number is less than 1.
     """
 
-    recipe: str = "balanced"
     passages: int = 20
-    characters: int = 650
-    budget: int | None = 512
-    calls: int = 200
+    calls: int = 20
 
     def __post_init__(self) -> None:
-        for name in ("passages", "characters", "calls"):
+        for name in ("passages", "calls"):
             if getattr(self, name) < 1:
                 raise InputError(f"bench speed: `{name}` must be at least 1")
-        if self.passages * self.characters > len(_text()):
-            raise InputError(
-                f"bench speed: `passages` times `characters` must be at most {len(_text())},"
-                f" the sample text, got {self.passages * self.characters}"
-            )
 
     @property
     def command(self) -> str:
         """The command that measures this."""
-        options = [f"--{name}={value}" for name, value in asdict(self).items() if value is not None]
+        options = [f"--{name}={getattr(self, name)}" for name in ("passages", "calls")]
         return shlex.join(["ctxpack", "bench", "speed", *options])
 
-    def call(self, number: int) -> tuple[str, list[Passage]]:
-        """Return query and passages of a call: a stretch of the samples, cut without overlap."""
-        start = random.Random(number).randrange(len(_text()))
-        text = (_text() * 2)[start:]
-        cuts = range(0, self.passages * self.characters, self.characters)
-        passages = [Passage(text[cut : cut + self.characters]) for cut in cuts]
-        return samples.QUERIES[number % len(samples.QUERIES)], passages
 
-
-def measure(workload: Workload) -> dict[str, Any]:
+def measure(study: Study) -> dict[str, Any]:
     """Return the record of a measurement, for JSON.
 
-    Times are milliseconds of `Pipeline.compress` with everything loaded. ``write`` is what no step
-    accounts for: checking the arguments, the budget law, rendering, and the report. ``cpu`` is the
-    processor time of the whole call, which other programs on the machine disturb less.
+    The contenders take turns, in an order that changes from round to round.
     """
-    with one_core() as core, Pipeline.from_recipe(workload.recipe) as pipeline:
-        times: dict[str, list[float]] = {}
-        for number in range(-_WARM_UP_CALLS, workload.calls):
-            for name, ms in _call(pipeline, workload, number).items():
-                if number >= 0:
-                    times.setdefault(name, []).append(ms)
-        token_counter = pipeline.token_counter.name
+    load = os.getloadavg()
+    passages = list(sampled_passages(study.passages))
+    counter = counter_from("approximate")
+    with one_core() as core:
+        contenders = _contenders(passages)
+        times = take_turns(contenders, passages, rounds=study.calls)
     return {
         "benchmark": "speed",
-        "command": workload.command,
+        "command": study.command,
         "commit": machine.commit(),
         "versions": machine.versions(),
-        "hardware": machine.hardware(),
+        "hardware": machine.hardware() | {"load_before": load},
         "core": core,
-        "workload": {**asdict(workload), "token_counter": token_counter},
-        "text": "sample pages of ctxpack joined, from a random place on, cut by characters",
-        "timed": "Pipeline.compress after warm-up, loading left out; `write` is what is in no step,"
-        " `cpu` the processor time of `total`",
-        "n": workload.calls,
-        "ms": {name: _summary(values) for name, values in times.items()},
+        "text": SOURCE,
+        "passages": study.passages,
+        "tokens_of_a_passage": float(
+            np.median([counter.count(passage.text) for passage, _ in passages])
+        ),
+        "timed": _TIMED,
+        "n": study.calls,
+        "ms": {name: summary(values) for name, values in times.items()},
+        "ratio": {
+            name: {other: paired(times[name], times[other], np.divide) for other in times}
+            for name in times
+        },
     }
 
 
-def _call(pipeline: Pipeline, workload: Workload, number: int) -> dict[str, float]:
-    """Return the milliseconds of every step of a call, then of the rest, and of the whole."""
-    query, passages = workload.call(number)
-    started, cpu_started = time.perf_counter(), time.process_time()
-    packed = pipeline.compress(query, passages, budget=workload.budget)
-    total = (time.perf_counter() - started) * 1000
-    cpu = (time.process_time() - cpu_started) * 1000
-    steps = {step["name"]: step["ms"] for step in packed.report["stages"]}
-    return {**steps, "write": total - sum(steps.values()), "total": total, "cpu": cpu}
+def passes_of(name: str) -> str:
+    """Return what the bare passes of a contender are called."""
+    return f"{name}, passes"
 
 
-@contextmanager
-def one_core() -> Iterator[dict[str, Any]]:
-    """Hold the process to one core where the system can, and thread pools to one thread.
-
-    Yields what was done, for the record: ``cpu`` is None where a process cannot be held.
-    """
-    before = {name: os.environ.get(name) for name in _ONE_THREAD}
-    os.environ.update(_ONE_THREAD)
-    cpus = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
-    if cpus is not None:
-        os.sched_setaffinity(0, {max(cpus)})
-    try:
-        yield {"cpu": None if cpus is None else max(cpus), "environment": _ONE_THREAD}
-    finally:
-        if cpus is not None:
-            os.sched_setaffinity(0, cpus)
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
-
-
-def _summary(values: Sequence[float]) -> dict[str, float]:
-    median, p95 = np.percentile(values, [50, 95])
-    return {"median": round(float(median), 3), "p95": round(float(p95), 3)}
+def _contenders(passages: Sequence[SplitPassage]) -> dict[str, Score]:
+    scorers: dict[str, Scorer] = {}
+    for name, kind in registry.SCORERS.items():
+        scorer: Scorer = kind()
+        scorer.warm_up()
+        if not has_segments(scorer):
+            scorers[name] = scorer
+            continue
+        warm = CachedScorer(scorer, open_cache("memory:"))
+        warm.fill(passages)
+        scorers |= {f"{name} cold": scorer, f"{name} warm": warm}
+    contenders: dict[str, Score] = {}
+    for name, scorer in scorers.items():
+        contenders[name] = scorer.score
+        runs = _runs(scorer.score, passages)
+        if runs:
+            contenders[passes_of(name)] = partial(_run, runs)
+    return {**contenders, "pipeline around": _around(passages)}
 
 
-def _text() -> str:
-    return "\n\n".join(passage.text for passage in samples.passages())
+def _runs(score: Score, passages: Sequence[SplitPassage]) -> list[Callable[[], object]]:
+    """Return the runs of onnxruntime sessions that a call makes, to be made again."""
+    runs: list[Callable[[], object]] = []
+    run = InferenceSession.run
+
+    def recorded(session: InferenceSession, *arguments: Any) -> Any:
+        runs.append(partial(run, session, *arguments))
+        return run(session, *arguments)
+
+    with patch.object(InferenceSession, "run", recorded):
+        score("What is run?", passages)
+    return runs
+
+
+def _run(runs: Sequence[Callable[[], object]], query: str, passages: object) -> None:
+    for run in runs:
+        run()
+
+
+def _around(passages: Sequence[SplitPassage]) -> Score:
+    known = _Known(Pipeline.from_recipe(RECIPE).scorer, passages)
+    pipeline = Pipeline.from_recipe(RECIPE, scorer=known)
+
+    def compress(query: str, passages: Sequence[SplitPassage]) -> object:
+        return pipeline.compress(query, [passage for passage, _ in passages], budget=BUDGET)
+
+    return compress
+
+
+class _Known(AroundScorer):
+    """Gives the scores of one query to all queries: what is left of a call is the pipeline's."""
+
+    def __init__(self, scorer: Scorer, passages: Sequence[SplitPassage]) -> None:
+        super().__init__(scorer)
+        scores = scorer.score(samples.QUERIES[0], passages)
+        self._scores = {
+            passage.text: part for (passage, _), part in zip(passages, scores, strict=True)
+        }
+
+    def score(self, query: str, passages: Sequence[SplitPassage]) -> list[PassageScores]:
+        """Return the scores that are known."""
+        return [self._scores[passage.text] for passage, _ in passages]
+
+    def score_many(self, calls: Sequence[ScoreCall]) -> list[list[PassageScores]]:
+        """Return `score` of every call, in order."""
+        return [self.score(query, passages) for query, passages in calls]
+
+    def close(self) -> None:
+        """Do nothing: nothing is held."""

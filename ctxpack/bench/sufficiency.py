@@ -1,16 +1,15 @@
 """How well `PackedContext.sufficiency` tells calls with an answer from calls without one.
 
-Run as ``python -m ctxpack.bench.sufficiency FILE… --recipe balanced``; the record is JSON. Records
-without a gold passage are calls without an answer. Others are asked up to four times: as they are,
-without their gold passages, without the first of several, and of the passages of another record.
+Records without a gold passage are calls without an answer. Others are asked up to four times: as
+they are, without their gold passages, without the first of several, and of the passages of another
+record.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ctxpack.bench import machine
+from ctxpack.overrides import Overrides
 from ctxpack.pipeline import Pipeline
-from ctxpack.scoring.base import PassageScores, ScoreCall, Scorer
+from ctxpack.scoring.around import AroundScorer
+from ctxpack.scoring.base import PassageScores, ScoreCall
 from ctxpack.selection import Passage, SplitPassage
 from ctxpack.train.records import read
 
@@ -29,18 +30,8 @@ _LIMITS = (0.05, 0.1, 0.2, 0.3, 0.5)
 Floats = NDArray[np.float64]
 
 
-class Trusted:
+class Trusted(AroundScorer):
     """A scorer taken for pointwise, so that the figures of one that is not can be seen."""
-
-    pointwise = True
-
-    def __init__(self, scorer: Scorer) -> None:
-        self.scorer = scorer
-
-    @property
-    def operating_points(self) -> Mapping[str, float]:
-        """Those of the scorer."""
-        return self.scorer.operating_points
 
     def score(self, query: str, passages: Sequence[SplitPassage]) -> list[PassageScores]:
         """Return the scores of the scorer."""
@@ -50,13 +41,44 @@ class Trusted:
         """Return `score` of every call, in order."""
         return self.scorer.score_many(calls)
 
-    def warm_up(self) -> None:
-        """Load what the scorer loads."""
-        self.scorer.warm_up()
-
     def close(self) -> None:
         """Release what the scorer holds."""
         self.scorer.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """What is measured.
+
+    Args:
+        files: JSONL, gzip or plain; of a file with split ``dev`` only that.
+        recipe: name of a recipe, or path of a YAML file; all calls are taken for English.
+        scorer: takes the place of the recipe's; None for that.
+        limit: most records of a file, spread evenly over it.
+    """
+
+    files: Sequence[Path]
+    recipe: str = "balanced"
+    scorer: str | None = None
+    limit: int = 60
+
+    @property
+    def command(self) -> str:
+        """The command that measures this."""
+        words = ["ctxpack", "bench", "sufficiency", *map(str, self.files)]
+        options = {"recipe": self.recipe, "scorer": self.scorer, "limit": self.limit}
+        words += [f"--{name}={value}" for name, value in options.items() if value is not None]
+        return shlex.join(words)
+
+    def pipeline(self) -> Pipeline:
+        """Return the pipeline that is measured."""
+        overrides = Overrides(language="en")
+        if self.scorer is not None:
+            overrides["scorer"] = self.scorer
+        pipeline = Pipeline.from_recipe(self.recipe, **overrides)
+        if pipeline.scorer.pointwise:
+            return pipeline
+        return Pipeline.from_recipe(pipeline, scorer=Trusted(pipeline.scorer))
 
 
 def auroc(answerable: Floats, unanswerable: Floats) -> float | None:
@@ -77,18 +99,16 @@ def calibration_error(found: Floats, labels: Floats) -> float:
     return round(float(sum(gaps) / len(found)), 4)
 
 
-def measure(files: Sequence[Path], pipeline: Pipeline, *, limit: int) -> dict[str, Any]:
-    """Return the record of a measurement, for JSON.
-
-    Args:
-        files: JSONL, gzip or plain; of a file with split ``dev`` only that.
-        pipeline: what is measured.
-        limit: most records of a file, spread evenly over it.
-    """
-    sets = {path.name.partition(".")[0]: _found(path, pipeline, limit) for path in files}
+def measure(study: Study) -> dict[str, Any]:
+    """Return the record of a measurement, for JSON."""
+    pipeline = study.pipeline()
+    sets = {
+        path.name.partition(".")[0]: _found(path, pipeline, study.limit) for path in study.files
+    }
     everything = {key: np.concatenate([part[key] for part in sets.values()]) for key in _KINDS}
     return {
         "benchmark": "sufficiency",
+        "command": study.command,
         "recipe": pipeline.recipe.to_data(),
         "commit": machine.commit(),
         "versions": machine.versions(),
@@ -147,25 +167,3 @@ def _mean(values: Floats | NDArray[np.bool_]) -> float | None:
 
 def _median(values: Floats) -> float | None:
     return round(float(np.median(values)), 4) if values.size else None
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure what the command line says, write JSON to standard output, and return 0."""
-    parser = argparse.ArgumentParser(
-        prog="python -m ctxpack.bench.sufficiency", description=__doc__
-    )
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    parser.add_argument("--recipe", default="balanced")
-    parser.add_argument("--scorer", help="in place of the recipe's")
-    parser.add_argument("--limit", type=int, default=60)
-    given = parser.parse_args(arguments)
-    pipeline = Pipeline.from_recipe(given.recipe, scorer=given.scorer, language="en")
-    if not pipeline.scorer.pointwise:
-        pipeline = Pipeline.from_recipe(pipeline.recipe, scorer=Trusted(pipeline.scorer))
-    json.dump(measure(given.files, pipeline, limit=given.limit), sys.stdout, indent=2)
-    sys.stdout.write("\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -22,7 +22,7 @@ this share of all words and this many more.
 A word is strange that the model's vocabulary does not hold whole, and counts twice if it has a
 letter outside ASCII. English lists names and terms, but between function words; other languages
 share whole words with it (`in`, `die`, `war`), but few. The margin is for queries of keywords.
-Measured by ``python -m ctxpack.bench.languages``; docs/benchmarks.md has the numbers.
+Measured by ``ctxpack bench languages``; docs/benchmarks.md has the numbers.
 """
 
 _SAMPLE_PASSAGES = 16

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ctxpack.bench import adapters
-from ctxpack.bench.speed import Workload
+from ctxpack.bench.steps import Workload
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ctxpack.bench import cache, callers
+from ctxpack.bench import cache, callers, rounds
 from ctxpack.errors import InputError
 
 
@@ -25,10 +25,10 @@ def test_cache_record_has_every_store() -> None:
 
 def test_sampled_passages_are_different_and_repeatable() -> None:
     """The same seed gives the same passages, of at least the length that is said."""
-    texts = [passage.passage.text for passage in cache.sampled_passages(50)]
-    assert texts == [passage.passage.text for passage in cache.sampled_passages(50)]
+    texts = [passage.passage.text for passage in rounds.sampled_passages(50)]
+    assert texts == [passage.passage.text for passage in rounds.sampled_passages(50)]
     assert len(set(texts)) == 50
-    assert min(map(len, texts)) >= cache.CHARACTERS
+    assert min(map(len, texts)) >= rounds.CHARACTERS
 
 
 def test_passages_of_data(tmp_path: Path) -> None:
@@ -42,10 +42,10 @@ def test_passages_of_data(tmp_path: Path) -> None:
     }
     path = tmp_path / "d.jsonl"
     path.write_text(json.dumps(record))
-    taken = [passage.passage.text for passage in cache.sampled_passages(2, data=path)]
+    taken = [passage.passage.text for passage in rounds.sampled_passages(2, data=path)]
     assert taken == ["One.", "Two."]
     with pytest.raises(InputError, match="has 2 passages, not 3"):
-        list(cache.sampled_passages(3, data=path))
+        list(rounds.sampled_passages(3, data=path))
 
 
 def test_callers_record_compares_bytes() -> None:

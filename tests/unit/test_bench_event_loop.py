@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ctxpack.bench import event_loop
-from ctxpack.bench.speed import Workload
+from ctxpack.bench.steps import Workload
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from ctxpack.bench.languages import main
+from ctxpack.bench.languages import measure
 
 TEXTS = {
     "en": ("When was the wall built?", "The wall was built in 1911. Boats leave at noon."),
@@ -22,14 +20,13 @@ def record(language: str) -> dict[str, Any]:
     return {"id": f"{language}-1", "query": query, "passages": [passage], **kind}
 
 
-def test_every_language_is_judged_alone_and_with_english(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_language_is_judged_alone_and_with_english(tmp_path: Path) -> None:
     """Records with the same number in two languages are also asked across them."""
     path = tmp_path / "walls.jsonl"
     path.write_text("\n".join(json.dumps(record(language)) for language in TEXTS))
-    assert main([str(path), "--gate-only"]) == 0
-    sets = json.loads(capsys.readouterr().out)["sets"]
+    measured = json.loads(json.dumps(measure([path], limit=40, scorers=())))
+    assert measured["command"] == f"ctxpack bench languages {path} --limit=40 --gate-only"
+    sets = measured["sets"]
     assert {name: row["sent_away"] for name, row in sets.items()} == {
         "walls: en": 0.0,
         "walls: de": 1.0,

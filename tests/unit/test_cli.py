@@ -343,25 +343,25 @@ class TestDoctor:
 class TestBench:
     """``ctxpack bench``."""
 
-    def test_speed_prints_a_record(self) -> None:
+    def test_steps_prints_a_record(self) -> None:
         """The record is JSON on standard output, the table is on standard error."""
-        done = run("bench", "speed", "-n", 2, "--passages", 3, "--characters", 200)
+        done = run("bench", "steps", "-n", 2, "--passages", 3, "--characters", 200)
         record = json.loads(done.stdout)
-        assert record["command"].startswith("ctxpack bench speed --recipe=balanced --passages=3")
+        assert record["command"].startswith("ctxpack bench steps --recipe=balanced --passages=3")
         assert record["n"] == 2
         assert {"split", "score", "write", "total"} <= record["ms"].keys()
         assert "median ms" in done.stderr
 
-    def test_speed_writes_a_file(self, tmp_path: Path) -> None:
+    def test_steps_writes_a_file(self, tmp_path: Path) -> None:
         """`--output` takes the record instead of standard output; a bad path is exit code 2."""
-        small = ("bench", "speed", "-n", 1, "--passages", 1, "-o")
-        assert run(*small, tmp_path / "speed.json").stdout == ""
-        assert json.loads((tmp_path / "speed.json").read_text())["n"] == 1
+        small = ("bench", "steps", "-n", 1, "--passages", 1, "-o")
+        assert run(*small, tmp_path / "steps.json").stdout == ""
+        assert json.loads((tmp_path / "steps.json").read_text())["n"] == 1
         assert run(*small, tmp_path).exit_code == 2
 
-    def test_speed_refuses_more_than_the_samples_hold(self) -> None:
+    def test_steps_refuses_more_than_the_samples_hold(self) -> None:
         """Passages are cut without overlap, so there is a most of them."""
-        done = run("bench", "speed", "--passages", 10_000)
+        done = run("bench", "steps", "--passages", 10_000)
         assert done.exit_code == 2
         assert "`passages` times `characters` must be at most" in done.stderr
 
@@ -375,9 +375,9 @@ class TestBench:
         path = tmp_path / "tiny.jsonl"
         path.write_text(json.dumps(record))
         done = run("bench", "quality", path, "-r", "lexical", "--share", 0.5)
-        methods = json.loads(done.stdout)["sets"]["tiny"]["budgets"]["0.5"]
+        methods = json.loads(done.stdout)["sets"]["tiny"]["plain"]["0.5"]
         assert methods["lexical"]["over_budget"] == 0
-        assert "retention" in done.stderr
+        assert "|   lexical " in done.stderr
 
 
 def test_version() -> None:

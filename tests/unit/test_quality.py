@@ -1,14 +1,25 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ctxpack.bench.methods import Baselines, Choice, input_token_count, passages_of
-from ctxpack.bench.quality import Study, interval, kept_ratio, main, measure, over_budget
+from ctxpack.bench.methods import PLAIN, Baselines, Choice, input_token_count, passages_of
+from ctxpack.bench.quality import (
+    RENDERINGS,
+    Study,
+    held_out,
+    interval,
+    kept_ratio,
+    measure,
+    over_budget,
+)
 from ctxpack.bench.retention import Stretch, evidence_of, retention
+from ctxpack.bench.tables import quality_tables
+from ctxpack.render import Render
 from ctxpack.tokens import counter_from
 from ctxpack.train.records import Record, parse
 
@@ -96,10 +107,11 @@ def test_intervals_are_seeded_and_hold_the_mean() -> None:
 
 @pytest.mark.parametrize("budget", [0, 1, 5, 12, 100])
 @pytest.mark.parametrize("method", ["first_tokens", "passage_bm25", "span_bm25"])
-def test_baselines_stay_within_the_budget(method: str, budget: int) -> None:
+@pytest.mark.parametrize("rendering", RENDERINGS)
+def test_baselines_stay_within_the_budget(rendering: str, method: str, budget: int) -> None:
     """No baseline has more tokens than the budget, and all of them keep all when it fits."""
     asked = record("spring", answers=("spring",))
-    choice: Choice = getattr(Baselines(COUNTER), method)(asked.query, passages_of(asked), budget)
+    choice: Choice = getattr(Baselines(COUNTER), method)(asked)(RENDERINGS[rendering], budget)
     assert COUNTER.count(choice.text) <= budget
     assert (len(choice.kept) == 5) == (budget == 100)
 
@@ -107,16 +119,22 @@ def test_baselines_stay_within_the_budget(method: str, budget: int) -> None:
 def test_baselines_differ_in_their_order() -> None:
     """First tokens start at the top, passages and spans by BM25 at what the query asks."""
     asked, baselines = record("spring", answers=("spring",)), Baselines(COUNTER)
-    call = (asked.query, passages_of(asked), 8)
-    assert baselines.first_tokens(*call).kept[0].passage_index == 0
-    assert baselines.passage_bm25(*call).kept == [stretch("Rain fell all day. ")]
-    assert baselines.span_bm25(*call).kept == [stretch("The heron nests in spring. ")]
+    assert baselines.first_tokens(asked)(Render(), 8).kept[0].passage_index == 0
+    assert baselines.passage_bm25(asked)(Render(), 8).kept == [stretch("Rain fell all day. ")]
+    assert baselines.span_bm25(asked)(Render(), 8).kept == [stretch("The heron nests in spring. ")]
+
+
+def test_the_plain_rendering_is_the_kept_text_alone() -> None:
+    """There is no title, no mark of a gap and no header."""
+    asked = record("Rain fell all day.", "Ferries run until dusk.", kind="sentence")
+    text = Baselines(COUNTER).perfect(asked)(PLAIN, 100).text
+    assert text == "Rain fell all day. Ferries run until dusk. "
 
 
 @pytest.fixture
 def embeddings(tmp_path: Path) -> Path:
     """Return a model with random weights, whose mean is the embedding."""
-    pytest.importorskip("sentence_transformers")
+    pytest.importorskip("torch")
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sorted(set(TEXT.lower().split())), "."]
@@ -130,9 +148,8 @@ def embeddings(tmp_path: Path) -> Path:
 
 def test_embeddings_put_the_nearest_span_first(embeddings: Path) -> None:
     """A query that is a span has cosine 1 with it, and no span comes before."""
-    choose = Baselines(COUNTER).span_embeddings(embeddings)
-    passages = passages_of(record("spring", answers=("spring",)))
-    choice = choose("The heron nests in spring.", passages, 8)
+    asked = record("spring", answers=("spring",))._replace(query="The heron nests in spring.")
+    choice = Baselines(COUNTER).span_embeddings(embeddings)(asked)(Render(), 8)
     assert choice.kept == [stretch("The heron nests in spring. ")]
     assert COUNTER.count(choice.text) <= 8
 
@@ -140,41 +157,81 @@ def test_embeddings_put_the_nearest_span_first(embeddings: Path) -> None:
 def test_a_perfect_choice_keeps_the_evidence_that_fits() -> None:
     """The cheapest evidence is kept when not all of it fits."""
     asked = record("Rain fell all day.", "The heron nests in spring.", kind="sentence")
+    choose = Baselines(COUNTER).perfect(asked)
     for budget, expected in ((4, 0.0), (5, 0.5), (100, 1.0)):
-        assert retention(asked, Baselines(COUNTER).perfect(asked, budget).kept) == expected
+        assert retention(asked, choose(Render(), budget).kept) == expected
 
 
-def test_a_study_reports_every_method_at_every_budget(tmp_path: Path) -> None:
-    """The record has n, and for each budget each method with its difference to the first."""
-    file = tmp_path / "herons.jsonl"
-    lines = [raw(evidence=["spring"], answers=["spring"]), raw(evidence=[], answers=[])]
-    file.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
-    result = measure(Study(files=[file], shares=(0.5,), split="dev"))["sets"]["herons"]
-    assert result["n"] == 1
-    methods = result["budgets"]["0.5"]
-    assert list(methods) == [
-        "lexical",
-        "first tokens",
-        "passage BM25",
-        "span BM25",
-        "perfect choice",
-    ]
-    assert methods["lexical"]["behind"] == 0.0
-    assert all(method["over_budget"] == 0.0 for method in methods.values())
+@pytest.fixture
+def two_sets(tmp_path: Path) -> dict[str, Any]:
+    """Return the measurement of two rows on two small sets."""
+    herons = raw(evidence=["spring"], answers=["spring"])
+    eels = raw(evidence=["eels"], answers=["eels"]) | {"dataset": "eels"}
+    file = tmp_path / "birds.jsonl"
+    file.write_text("\n".join(map(json.dumps, [herons, eels, raw(evidence=[], answers=[])])))
+    return measure(Study(files=[file], recipes=("lexical", "rerank-only"), shares=(0.4,)))
 
 
-def test_the_command_repeats_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The record names a command that measures the same."""
+def test_a_study_reports_every_method_in_both_renderings(two_sets: dict[str, Any]) -> None:
+    """Of records with evidence, every method stands beside a perfect choice at every budget."""
+    herons = two_sets["sets"]["herons"]
+    assert herons["n"] == 1
+    for rendering in RENDERINGS:
+        rows = herons[rendering]["0.4"]
+        assert list(rows)[:2] == ["lexical", "rerank-only"]
+        assert rows["lexical"]["difference"] == 0.0
+        assert {row["perfect"] for row in rows.values()} == {rows["perfect choice"]["retention"]}
+        assert all(row["over_budget"] == 0.0 for row in rows.values())
+
+
+def test_means_are_those_of_sets(two_sets: dict[str, Any]) -> None:
+    """Every set counts the same."""
+    rows = [found["plain"]["0.4"]["span BM25"] for found in two_sets["sets"].values()]
+    mean = two_sets["mean_of_sets"]["plain"]["0.4"]["span BM25"]
+    assert mean["retention"] == sum(row["retention"] for row in rows) / 2
+
+
+def test_two_recipes_are_compared_over_all_sets(two_sets: dict[str, Any]) -> None:
+    """There is the mean of their differences, and the set where the first does worst."""
+    (pair,) = two_sets["pairs"]
+    assert pair["pair"] == ("lexical", "rerank-only")
+    row = pair["rows"][0]
+    assert (row["rendering"], row["share"]) == ("plain", 0.4)
+    assert row["worst"][1] <= row["mean"] <= row["best"][1]
+
+
+def test_tables_are_readable_on_a_terminal(two_sets: dict[str, Any]) -> None:
+    """Each cell has what is kept, the perfect choice, and the difference with its interval."""
+    plain, default, pair = quality_tables(two_sets)
+    assert plain.columns == default.columns == ["% kept", "40 %"]
+    assert [row[0] for row in plain.rows[:3]] == ["herons, n = 1", "  lexical", "  rerank-only"]
+    assert re.fullmatch(r" ?\d+ of \d+  [+-]\d+ \([+-]\d+, [+-]\d+\)", plain.rows[2][1])
+    assert pair.rows[0][0] == "plain, 40 %"
+
+
+def test_a_scorer_takes_the_place_of_the_recipes(tmp_path: Path) -> None:
+    """Every recipe has a row for every scorer."""
     file = tmp_path / "herons.jsonl"
     file.write_text(json.dumps(raw(evidence=["spring"], answers=["spring"])), encoding="utf-8")
-    assert main([str(file), "--share", "0.5", "--limit", "1"]) == 0
-    command = json.loads(capsys.readouterr().out)["command"]
-    assert main(command.split()[3:]) == 0
-    assert json.loads(capsys.readouterr().out)["command"] == command
+    study = Study(files=[file], scorers=("lexical", "ctxpack-swift"), shares=(0.5,))
+    rows = measure(study)["sets"]["herons"]["plain"]["0.5"]
+    assert list(rows)[:2] == ["balanced, lexical", "balanced, ctxpack-swift"]
+    assert "--scorer=lexical --scorer=ctxpack-swift" in study.command
 
 
-def test_token_counts_of_inputs_include_titles() -> None:
+def test_what_was_learnt_from_is_left_out(tmp_path: Path) -> None:
+    """Of a file of the mixture its held-out part is measured, of another one split ``dev``."""
+    lines = [{**raw(evidence=[], answers=[]), "split": split} for split in ("train", "dev")]
+    for name in ("hotpotqa.jsonl", "mine.jsonl"):
+        (tmp_path / name).write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+        assert [one["split"] for one in held_out(tmp_path / name)] == ["dev"]
+    (tmp_path / "mine.jsonl").write_text(json.dumps(lines[0]), encoding="utf-8")
+    assert len(held_out(tmp_path / "mine.jsonl")) == 1
+
+
+def test_token_counts_of_inputs_include_titles_where_rendered() -> None:
     """The tokens of the input are those of all passages as they are rendered."""
     asked = record("spring", answers=("spring",))
-    words = sum(len(f"{p.title} {p.text}".split()) for p in passages_of(asked))
-    assert input_token_count(COUNTER, asked) == words
+    plain = sum(len(p.text.split()) for p in passages_of(asked))
+    assert input_token_count(COUNTER, asked, PLAIN) == plain
+    assert input_token_count(COUNTER, asked, Render()) == plain + 2

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ctxpack import Pipeline
-from ctxpack.bench.sufficiency import auroc, calibration_error, main
+from ctxpack.bench.sufficiency import Study, auroc, calibration_error, measure
 from ctxpack.scoring.base import ConfiguredScorer
 
 STEPS = ["score", {"prune": 0.5}]
@@ -60,9 +60,7 @@ def test_calibration_error_is_the_mean_gap() -> None:
     assert calibration_error(np.full(10, 0.5), np.ones(10)) == 0.5
 
 
-def test_measures_records_with_and_without_their_answer(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_measures_records_with_and_without_their_answer(tmp_path: Path) -> None:
     """A record is asked as it is, without its gold passage, and of another record's passages."""
     texts = {"wall": "The wall is old.", "boats": "Boats leave at noon."}
     passages = [
@@ -73,7 +71,6 @@ def test_measures_records_with_and_without_their_answer(
     other = record | {"query": "Is it new?", "passages": passages[1:]}
     path = tmp_path / "d.jsonl"
     path.write_text("\n".join(json.dumps(one) for one in (record, other)))
-    assert main([str(path), "--recipe", "lexical"]) == 0
-    found = json.loads(capsys.readouterr().out)["sets"]["d"]
+    found = measure(Study(files=[path], recipe="lexical"))["sets"]["d"]
     assert list(found["n"].values()) == [1, 1, 1, 2, 0]
     assert found["auroc"]["answer taken out"] == 1.0
