@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ctxpack.train.mixture import Mixture
     from ctxpack.train.whole import Telling
 
-NAME = "ctxpack-swift"
+NAME, JOINT = "ctxpack-swift", "ctxpack-mini"
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -36,16 +36,20 @@ _Data = Annotated[
 _Directory = Annotated[Path, typer.Option("--data", help="Directory of the mixture's files.")]
 _Mixture = Annotated[
     Path | None,
-    typer.Option(help="Mixture file: data sets, roles, settings. Default: that of ctxpack-swift."),
+    typer.Option(help="Mixture file: data sets and roles. Default: that of the bundled models."),
 ]
 _From = Annotated[
     str,
     typer.Option(
         "--from",
         metavar="NAME|DIR",
-        help=f"Start: {NAME} as installed, an earlier --out, or a directory with config.json and"
-        " model.safetensors of a BERT-style sentence-embedding model.",
+        help=f"Start: {NAME} or {JOINT} as installed, an earlier --out, or a directory with"
+        " config.json and model.safetensors of a BERT-style sentence-embedding model.",
     ),
+]
+_Float32 = Annotated[
+    bool,
+    typer.Option("--float32", help="Write float32 graphs: four times as large as those in int8."),
 ]
 _Threads = Annotated[int | None, typer.Option(min=1, help="Threads; default: all processors.")]
 
@@ -66,6 +70,7 @@ def train(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of batches and augmentation.")] = None,
     licence: Annotated[str, typer.Option(help="Of your data, for the card.")] = "not stated",
+    float32: _Float32 = False,
     threads: _Threads = None,
 ) -> None:
     """Train a scorer: records in; a calibrated model with its card out.
@@ -91,30 +96,31 @@ def train(
     if seed is not None:
         fit = chosen.fit.model_copy(update={"seed": seed})
         chosen = chosen.model_copy(update={"fit": fit})
-    plan = whole.Plan(chosen, directory, start, out, steps, mixture is None)
+    plan = whole.Plan(
+        chosen, directory, start, out, steps, is_own=mixture is None, quantise=not float32
+    )
     with _telling() as telling:
         whole.train(plan, telling)
 
 
 @app.command()
 def export(
-    data: _Directory,
-    run: Annotated[Path, typer.Option(help="Directory of the run: checkpoint, rarity table, log.")],
-    base: Annotated[Path, typer.Option(help="Directory of what the run started from.")],
+    run: Annotated[Path, typer.Option(help="Directory of the run: `run` in its --out.")],
     out: Annotated[Path, typer.Option(help="Models directory to write into.")],
-    mixture: _Mixture = None,
+    data: Annotated[
+        Path, typer.Option(help="Directory of the files of the run's mixture, if it had one.")
+    ] = Path(),
+    float32: _Float32 = False,
     hardware: Annotated[str, typer.Option(help="What it was trained on, for the card.")] = "a CPU",
 ) -> None:
-    """Write the quantised model of a run, calibrated, with its manifest."""
+    """Write the model of a run again, calibrated, with its manifest."""
     _ready(1)
     from ctxpack.train.evaluate import evaluation_records
-    from ctxpack.train.export import calibrated, load_run, save, write_graphs
-    from ctxpack.train.story import summary
+    from ctxpack.train.whole import Trained
 
-    settings = _mixture(mixture)
-    manifest = write_graphs(*load_run(run, base, settings.fit), out)
-    manifest, quality = calibrated(manifest, out, evaluation_records(settings, data))
-    save(manifest, out, summary(run, settings, quality, hardware))
+    trained = Trained.load(run, hardware)
+    records = evaluation_records(trained.mixture, data)
+    trained.export(out, records, quantise=not float32)
 
 
 @app.command()
@@ -122,12 +128,18 @@ def evaluate(
     data: _Directory,
     scorer: Annotated[
         str,
-        typer.Option(metavar="NAME|DIR", help=f"{NAME}, bm25, embeddings:DIR, or a DIR of train."),
+        typer.Option(
+            metavar="NAME|DIR",
+            help=f"{NAME}, {JOINT}, bm25, embeddings:DIR, or a DIR of train.",
+        ),
     ] = NAME,
     mixture: _Mixture = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Most records of a task.")] = None,
 ) -> None:
-    """Print how good a scorer is on the mixture's evaluation records, as JSON lines."""
+    """Print how good a scorer is on the mixture's evaluation records, as JSON lines.
+
+    Where evidence must fit a budget, with what a choice by the labels keeps, and the share of that.
+    """
     _ready(1)
     from ctxpack.train.evaluate import evaluate as judged
     from ctxpack.train.evaluate import evaluation_records, named_scorer
@@ -144,24 +156,27 @@ def card(
         list[Path],
         typer.Argument(help="What `evaluate` printed; a file's name is the name of its column."),
     ],
-    out: Annotated[Path, typer.Option(help="Markdown file; calibration.svg goes beside it.")],
+    out: Annotated[Path, typer.Option(help="Markdown file; the diagrams go beside it.")],
     mixture: _Mixture = None,
 ) -> None:
-    """Write the card of the installed model, from its manifest and tables of its evaluation."""
+    """Write the card of the installed models, from manifests and tables of their evaluation."""
     _ready(1)
     from ctxpack.scoring.manifest import Manifest
     from ctxpack.train.card import card as written
     from ctxpack.train.card import shipped
     from ctxpack.train.plot import reliability_diagrams
-    from ctxpack.train.story import PLOT
 
     lines = {
         table.stem: [json.loads(line) for line in table.read_text(encoding="utf-8").splitlines()]
         for table in tables
     }
-    manifest = Manifest.load(NAME)
-    reliability_diagrams(manifest.training["calibration_on_other_half"], out.with_name(PLOT))
-    out.write_text(written(manifest, shipped(_mixture(mixture)), lines, PLOT), encoding="utf-8")
+    manifests = [Manifest.load(name) for name in (NAME, JOINT)]
+    plots = {one.name: f"calibration-{one.name}.svg" for one in manifests}
+    for one in manifests:
+        quality = one.training["calibration_on_other_half"]
+        reliability_diagrams(quality, out.with_name(plots[one.name]))
+    story = shipped(manifests, _mixture(mixture))
+    out.write_text(written(manifests, story, lines, plots), encoding="utf-8")
 
 
 def _ready(threads: int | None) -> None:

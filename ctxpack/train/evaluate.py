@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -10,8 +10,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ctxpack.errors import InputError
 from ctxpack.scoring.base import PassageScores
-from ctxpack.scoring.bundled import Swift
+from ctxpack.scoring.bundled import BUNDLED
+from ctxpack.scoring.manifest import names_in
 from ctxpack.scoring.segments import WordPieces
 from ctxpack.selection import SplitPassage
 from ctxpack.train.baselines import Bm25Scorer, EmbeddingScorer
@@ -28,9 +30,6 @@ class Judged(Protocol):
     def score(self, query: str, passages: Sequence[SplitPassage]) -> list[PassageScores]:
         """Return scores for every passage, in the order given."""
         ...
-
-
-Metric = Callable[[Record, list[PassageScores]], dict[str, float | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +68,13 @@ class Result(NamedTuple):
         task: name of the data set.
         measure: ``kept@10%``, ``AP``, ``nDCG@10``.
         values: (n_records,) in [0, 1].
+        oracle: (n_records,) what a choice by the labels keeps, for retention.
     """
 
     task: str
     measure: str
     values: NDArray[np.float64]
+    oracle: NDArray[np.float64] | None = None
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -84,11 +85,19 @@ class Result(NamedTuple):
         return float(low), float(high)
 
     def summary(self) -> dict[str, Any]:
-        """Return the mean with its interval, as a JSON-serialisable line of the table."""
+        """Return the mean with its interval, as a JSON-serialisable line of the table.
+
+        For retention, ``oracle`` is the mean that a choice by the labels has, and ``of_oracle`` the
+        share of that.
+        """
         low, high = (round(value, 4) for value in self.interval)
-        mean = round(float(self.values.mean()), 4)
+        mean = float(self.values.mean())
         line = {"task": self.task, "measure": self.measure, "n": len(self.values)}
-        return {**line, "mean": mean, "low": low, "high": high}
+        line |= {"mean": round(mean, 4), "low": low, "high": high}
+        if self.oracle is not None:
+            best = float(self.oracle.mean())
+            line |= {"oracle": round(best, 4), "of_oracle": round(mean / best, 4) if best else None}
+        return line
 
 
 def evaluation_records(mixture: Mixture, data: Path) -> dict[str, list[dict[str, Any]]]:
@@ -100,12 +109,23 @@ def evaluation_records(mixture: Mixture, data: Path) -> dict[str, list[dict[str,
 
 
 def named_scorer(name: str) -> Judged:
-    """Return a scorer by name: ``ctxpack-swift``, ``bm25``, ``embeddings:DIR``, or by directory."""
+    """Return a scorer: a bundled one, ``bm25`` or ``embeddings:DIR`` by name, or by directory.
+
+    Raises:
+        InputError: the name is none of these, and no directory of `ctxpack train`.
+    """
     if name == "bm25":
         return Bm25Scorer()
     if name.startswith("embeddings:"):
         return EmbeddingScorer(Path(name.removeprefix("embeddings:")))
-    return Swift() if name == Swift.name else Swift(path=name)
+    if name in BUNDLED:
+        return BUNDLED[name]()
+    for found in names_in(Path(name)):
+        return BUNDLED[found](path=name)
+    raise InputError(
+        f"--scorer {name}: must be {', '.join(BUNDLED)}, bm25, embeddings:DIR or a directory that"
+        " `ctxpack train` wrote"
+    )
 
 
 def evaluate(
@@ -130,14 +150,35 @@ def evaluate(
     for task in present or [Task(name, "span_ap") for name, part in raws.items() if part]:
         chosen = [raw for raw in raws[task.name] if task.span_kind in (None, raw.get("span_kind"))]
         step = 1 if limit is None else max(1, len(chosen) // limit)
-        columns: dict[str, list[float]] = {}
+        found: list[dict[str, float | None]] = []
+        best: list[dict[str, float | None]] = []
         for record in map(parse, chosen[::step][:limit]):
             scores = scorer.score(record.query, [part.split for part in record.candidates])
-            for measure, value in _measured(task, record, scores, pieces).items():
-                if value is not None:
-                    columns.setdefault(measure, []).append(value)
-        for measure, values in columns.items():
-            yield Result(task.name, measure, np.array(values))
+            found.append(_measured(task, record, scores, pieces))
+            if task.kind == "retention":
+                best.append(_measured(task, record, _by_labels(record, pieces), pieces))
+        oracle = _columns(best)
+        for measure, values in _columns(found).items():
+            yield Result(task.name, measure, values, oracle.get(measure))
+
+
+def _columns(rows: Sequence[dict[str, float | None]]) -> dict[str, NDArray[np.float64]]:
+    """Return the values of each measure: ``[{"AP": 1.0}, {"AP": None}]`` → ``{"AP": [1.0]}``."""
+    columns: dict[str, list[float]] = {}
+    for row in rows:
+        for measure, value in row.items():
+            if value is not None:
+                columns.setdefault(measure, []).append(value)
+    return {measure: np.array(values) for measure, values in columns.items()}
+
+
+def _by_labels(record: Record, pieces: WordPieces) -> list[PassageScores]:
+    """Return scores that put evidence first, the shortest first, so that most of it fits."""
+    found = []
+    for part in record.candidates:
+        first = np.where(part.is_evidence, 1 / (1 + token_counts(part.split, pieces)), 0)
+        found.append(PassageScores(float(part.gold), first.astype(np.float32)))
+    return found
 
 
 def _measured(

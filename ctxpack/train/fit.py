@@ -60,12 +60,12 @@ class Lessons(NamedTuple):
 
     Args:
         collection: passages and questions.
-        teacher: what the base knows of them.
+        teacher: what the base knows of them; None where nothing is distilled.
         weights: data set → passes over it in an epoch.
     """
 
     collection: Collection
-    teacher: Teacher
+    teacher: Teacher | None
     weights: dict[str, float]
 
 
@@ -98,7 +98,7 @@ class Run:
         self.directory = directory
         self.progress = Progress()
         self._rarity = rarity
-        self.swift = fresh(base, rarity, settings.frozen_layers, joint=settings.joint)
+        self.swift = self._fresh(base)
         groups = [
             {"params": trainable(self.swift.encoder.base), "rate": settings.encoder_rate},
             {
@@ -120,6 +120,11 @@ class Run:
             load_weights(self.swift, {n: w.float() for n, w in load_file(start).items()})
         self._resume()
 
+    def _fresh(self, base: Path) -> Swift:
+        """Return the model before training."""
+        settings = self.settings
+        return fresh(base, self._rarity, settings.frozen_layers, joint=settings.joint)
+
     def train(self, lessons: Lessons, report: Report, watch: Watch = nobody) -> None:
         """Learn until the last step.
 
@@ -134,13 +139,8 @@ class Run:
                 units = collection.units[:: max(1, len(collection.units) // N_START)]
                 start_projections(self.swift, [unit.segment for unit in units])
             self._evaluate(report, watch)
-        size = BatchSize(
-            self.settings.batch_tokens,
-            self.settings.batch_queries,
-            self.settings.batch_hard,
-            self.settings.batch_candidates,
-        )
-        batches = _endless(Batches(collection, lessons.weights, size), self.settings.seed)
+        drawn = Batches(collection, lessons.weights, BatchSize.of(self.settings))
+        batches = _endless(drawn, self.settings.seed)
         saved = evaluated = time.monotonic()
         figures: list[dict[str, float]] = []
         for batch in islice(batches, self.progress.step, self.settings.steps):
@@ -185,7 +185,7 @@ class Run:
             group["lr"] = group["rate"] * scale
         for weight in self._optimiser.param_groups[0]["params"]:
             weight.requires_grad_(not frozen)
-        cosines = lessons.teacher.cosines(batch)
+        cosines = None if lessons.teacher is None else lessons.teacher.cosines(batch)
         if shares.rearranges:
             other = np.random.default_rng((self.settings.seed, self.progress.step, 1))
             batch, segments = rearranged(batch, segments, shares, collection.pieces, other)

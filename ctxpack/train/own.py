@@ -15,6 +15,15 @@ PASSES = 3
 MIN_STEPS = 100
 MINED_BELOW = 0.95
 """See `FitSettings.mined_below`."""
+JOINT = {
+    "joint": True,
+    "batch_tokens": 5000,
+    "batch_queries": 8,
+    "batch_hard": 5,
+    "batch_candidates": 8,
+    "mined_below": None,
+}
+"""Where a run starts from a joint model: batches as ctxpack-mini learnt from, and no teacher."""
 
 
 def mixture(files: Sequence[Path], licence: str) -> Mixture:

@@ -6,11 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ctxpack.scoring.bundled import Swift
 from ctxpack.scoring.manifest import Manifest
 from ctxpack.train.baselines import Bm25Scorer
 from ctxpack.train.card import Story, card
-from ctxpack.train.evaluate import Judged, evaluate
+from ctxpack.train.evaluate import Judged, evaluate, named_scorer
 from ctxpack.train.fit import LOG, REPORT_STEPS
 from ctxpack.train.mixture import Mixture
 from ctxpack.train.pieces import word_pieces
@@ -40,7 +39,7 @@ def summary(run: Path, mixture: Mixture, quality: dict[str, Any], hardware: str)
         "hardware": hardware,
         "passages": round(REPORT_STEPS * sum(line["passages"] for line in means)),
         "pairs": round(REPORT_STEPS * sum(line["pairs"] for line in means)),
-        "fit": mixture.fit.model_dump(),
+        "fit": {**mixture.fit.model_dump(), "steps": lines[-1]["of"]},
         "calibration_on_other_half": quality,
         "trained_on": {
             name: source.licence
@@ -71,7 +70,7 @@ def write_own_card(
         out: directory of the model.
         before: what it started from, where that scores anything.
     """
-    scorers: dict[str, Judged] = {"this model": Swift(path=str(out)), "BM25": Bm25Scorer()}
+    scorers: dict[str, Judged] = {"this model": named_scorer(str(out)), "BM25": Bm25Scorer()}
     if before is not None:
         scorers["before training"] = before
     tables = {
@@ -82,7 +81,7 @@ def write_own_card(
         for name, scorer in scorers.items()
     }
     reliability_diagrams(manifest.training["calibration_on_other_half"], out / PLOT)
-    text = card(manifest, _story(manifest, prepared, out), tables, PLOT)
+    text = card([manifest], _story(manifest, prepared, out), tables, {manifest.name: PLOT})
     (out / CARD).write_text(text, encoding="utf-8")
 
 
@@ -96,13 +95,15 @@ def _story(manifest: Manifest, prepared: Prepared, out: Path) -> Story:
     n_dev = sum(n for *_, n in sets)
     return Story(
         intended=(
-            f"# {out.resolve().name}\n\nA scorer of the kind `ctxpack-swift`, trained on data of"
-            " one's own: `scorer: {ctxpack-swift: {path: DIRECTORY}}` in a recipe."
+            f"# {out.resolve().name}\n\nA scorer of the kind `{manifest.name}`, trained on data of"
+            f" one's own: `scorer: {{{manifest.name}: {{path: DIRECTORY}}}}` in a recipe."
         ),
         base=f"Training started from: {manifest.training['base']}.",
         trained_on="\n".join(("| data set | records | licence |", "|---|---|---|", *trained)),
         never_trained_on="\n".join(kept_out),
-        again="`run/run.json` says what was asked for, `run/log.jsonl` how it went.",
+        again={
+            manifest.name: "`run/run.json` says what was asked for, `run/log.jsonl` how it went."
+        },
         table_note=(
             "Average precision of the spans of a record, a mean over the records that were not"
             " trained on; intervals are 95 % bootstrap over records."

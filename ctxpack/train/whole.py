@@ -17,10 +17,11 @@ import numpy as np
 import torch
 
 from ctxpack.errors import InputError
+from ctxpack.scoring.manifest import Manifest
 from ctxpack.scoring.rarity import RarityTable
 from ctxpack.train import own
 from ctxpack.train.batches import Batches, BatchSize
-from ctxpack.train.collection import Collection, Question, rarity_table
+from ctxpack.train.collection import Admits, Collection, rarity_table
 from ctxpack.train.export import calibrated, load_run, save, write_graphs
 from ctxpack.train.fit import Lessons, Run, Watch
 from ctxpack.train.mixture import FitSettings, Mixture
@@ -46,6 +47,7 @@ class Plan(NamedTuple):
         steps: in place of the mixture's; None for its own, or, where `is_own`, for as many as
             `own.PASSES` take.
         is_own: whether the data is a user's own, without a mixture file.
+        quantise: whether the graphs are int8; float32 otherwise.
     """
 
     mixture: Mixture
@@ -54,6 +56,7 @@ class Plan(NamedTuple):
     out: Path
     steps: int | None = None
     is_own: bool = False
+    quantise: bool = True
 
 
 class Telling(NamedTuple):
@@ -84,18 +87,70 @@ def train(plan: Plan, telling: Telling) -> None:
     _claim(run, plan)
     telling.note(_read_in_words(prepared))
     start = prepare(plan.source, run / START)
+    if start.joint and not plan.is_own and not plan.mixture.fit.joint:
+        raise InputError(f"--from {plan.source}: is a joint model; the mixture needs `joint: true`")
     torch.set_default_device(device)
     settings = _fitted(plan, prepared, start, telling)
     torch.set_default_device("cpu")
-    telling.note("export: quantise, calibrate, judge")
-    manifest = write_graphs(*load_run(run, start.directory, settings), plan.out)
-    manifest, quality = calibrated(manifest, plan.out, prepared.evaluation)
+    telling.note("export, calibrate, judge")
     mixture = plan.mixture.model_copy(update={"fit": settings})
-    training = summary(run, mixture, quality, hardware(device))
-    manifest = save(manifest, plan.out, {**training, "base": plan.mixture.base or start.name})
+    trained = Trained(run, start, mixture, hardware(device))
+    manifest = trained.export(plan.out, prepared.evaluation, quantise=plan.quantise)
     if plan.is_own:
         write_own_card(manifest, prepared, plan.out, _before(start, settings))
         telling.note(f"done: {plan.out / CARD}")
+
+
+class Trained(NamedTuple):
+    """A run that has taken its steps.
+
+    Args:
+        run: its directory.
+        start: what it started from.
+        mixture: its data sets, and the settings that it was trained with.
+        hardware: what it ran on, in words.
+    """
+
+    run: Path
+    start: Start
+    mixture: Mixture
+    hardware: str
+
+    @classmethod
+    def load(cls, run: Path, hardware: str) -> Trained:
+        """Return the run in a directory.
+
+        Raises:
+            InputError: there is none.
+        """
+        try:
+            asked = json.loads((run / ASKED).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"--run {run}: must hold a run of `ctxpack train`: {error}") from error
+        start = prepare(asked["from"], run / START)
+        mixture = Mixture.model_validate(asked["mixture"])
+        settings = _settings(mixture.fit, start)
+        return cls(run, start, mixture.model_copy(update={"fit": settings}), hardware)
+
+    def export(
+        self, out: Path, records: dict[str, list[dict[str, Any]]], *, quantise: bool
+    ) -> Manifest:
+        """Write the model's files, calibrated, and return its manifest.
+
+        Args:
+            out: the models directory.
+            records: data set → raw records to calibrate with.
+            quantise: see `Plan`.
+
+        Raises:
+            InputError: there is no evidence in the records.
+            ModelError: the run has no checkpoint.
+        """
+        model = load_run(self.run, self.start.directory, self.mixture.fit)
+        manifest = write_graphs(*model, out, quantise=quantise)
+        manifest, quality = calibrated(manifest, out, records)
+        training = summary(self.run, self.mixture, quality, self.hardware)
+        return save(manifest, out, {**training, "base": self.mixture.base or self.start.name})
 
 
 def hardware(device: str) -> str:
@@ -113,16 +168,21 @@ def _before(start: Start, settings: FitSettings) -> SwiftLogits | None:
 
 def _fitted(plan: Plan, prepared: Prepared, start: Start, telling: Telling) -> FitSettings:
     """Train to the last step; return the settings, with the number of steps."""
-    run, settings = plan.out / RUN, plan.mixture.fit
+    run, settings = plan.out / RUN, _settings(plan.mixture.fit, start)
     pieces = word_pieces()
     collection = prepared.collection(pieces)
     rarity = start.rarity or rarity_table([unit.segment for unit in collection.units])
     save_rarity(run / RARITY_FILE, rarity)
-    telling.note(f"embed {len(collection.units)} passages, mine negatives")
-    embed = partial(_embedded, start, rarity, settings.frozen_layers)
-    teacher = Teacher(run / TEACHER, collection, embed)
-    collection.mine(partial(_below, teacher, settings.mined_below))
-    steps = plan.steps or _default_steps(plan, collection, prepared.weights)
+    teacher = None
+    if not settings.joint or settings.mined_below is not None:
+        telling.note(f"embed {len(collection.units)} passages")
+        embed = partial(_embedded, start, rarity, settings.frozen_layers)
+        teacher = Teacher(run / TEACHER, collection, embed)
+    telling.note("mine negatives")
+    collection.mine(_admits(teacher, settings.mined_below))
+    steps = plan.steps or settings.steps
+    if plan.is_own and plan.steps is None:
+        steps = _own_steps(settings, collection, prepared.weights)
     settings = settings.model_copy(update={"steps": steps})
     telling.note(f"train: {steps} steps, log in {run / 'log.jsonl'}")
     made = Run(run, start.directory, settings, rarity, start=start.weights)
@@ -139,22 +199,24 @@ def _embedded(
     return own_embeddings(start.swift(rarity, frozen_layers), texts)
 
 
-def _below(
-    teacher: Teacher, limit: float | None, question: Question, numbers: list[int]
-) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Return which units may be mined negatives of a question."""
-    if limit is None:
-        return np.ones(len(numbers), np.bool_)
-    return np.asarray(teacher.nearness(question, numbers) < limit)
+def _admits(teacher: Teacher | None, limit: float | None) -> Admits | None:
+    """Return what says which units may be mined negatives of a question; None for all."""
+    if teacher is None or limit is None:
+        return None
+    return lambda question, numbers: np.asarray(teacher.nearness(question, numbers) < limit)
 
 
-def _default_steps(plan: Plan, collection: Collection, weights: dict[str, float]) -> int:
-    settings = plan.mixture.fit
-    if not plan.is_own:
-        return settings.steps
-    size = BatchSize(settings.batch_tokens, settings.batch_queries)
-    n_batches = sum(1 for _ in Batches(collection, weights, size).epoch(settings.seed))
-    return max(own.MIN_STEPS, own.PASSES * n_batches)
+def _settings(settings: FitSettings, start: Start) -> FitSettings:
+    """Return settings that fit the kind of the start: a joint model stays one."""
+    if start.joint and not settings.joint:
+        return settings.model_copy(update=own.JOINT)
+    return settings
+
+
+def _own_steps(settings: FitSettings, collection: Collection, weights: dict[str, float]) -> int:
+    """Return how many steps a user's own run takes, unless they are given."""
+    batches = Batches(collection, weights, BatchSize.of(settings)).epoch(settings.seed)
+    return max(own.MIN_STEPS, own.PASSES * sum(1 for _ in batches))
 
 
 def _claim(run: Path, plan: Plan) -> None:

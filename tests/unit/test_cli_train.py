@@ -42,12 +42,25 @@ def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert 'pip install "ctxpack-rag[train]"' in text
 
 
+@pytest.fixture
+def extra() -> None:
+    """Skip where the extra is not installed."""
+    for name in ("matplotlib", "onnxscript", "torch", "transformers"):
+        pytest.importorskip(name)
+
+
+@pytest.mark.usefixtures("extra")
+def test_export_needs_a_run(tmp_path: Path) -> None:
+    """Settings, start and data sets are read from the run; without one there is nothing to do."""
+    code, text = message("export", "--run", str(tmp_path / "run"), "--out", str(tmp_path / "out"))
+    assert code == 2
+    assert "must hold a run of `ctxpack train`" in " ".join(text.split())
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("extra")
 def test_missing_file_is_named(tmp_path: Path) -> None:
     """Nothing is made for it."""
-    pytest.importorskip("matplotlib")
-    pytest.importorskip("onnxscript")
-    pytest.importorskip("torch")
-    pytest.importorskip("transformers")
     code, text = message("--data", str(tmp_path / "no.jsonl"), "--out", str(tmp_path / "out"))
     assert code == 2
     assert "no.jsonl: must be a file of JSON lines" in " ".join(text.split())

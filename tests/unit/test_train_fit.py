@@ -18,6 +18,7 @@ from ctxpack.scoring.manifest import MODELS  # noqa: E402
 from ctxpack.scoring.segments import WordPieces  # noqa: E402
 from ctxpack.train.collection import Collection, rarity_table  # noqa: E402
 from ctxpack.train.fit import LOG, Lessons, Run  # noqa: E402
+from ctxpack.train.joint import N_APART  # noqa: E402
 from ctxpack.train.mixture import FitSettings, Source  # noqa: E402
 from ctxpack.train.records import parse  # noqa: E402
 from ctxpack.train.teacher import Teacher, base_embeddings  # noqa: E402
@@ -26,6 +27,7 @@ from ctxpack.train.weights import weights_of  # noqa: E402
 SETTINGS = FitSettings(
     steps=4, frozen_layers=1, head_only_steps=1, batch_tokens=60, batch_queries=4, checkpoint_s=0
 )
+JOINT = SETTINGS.model_copy(update={"joint": True, "frozen_layers": N_APART})
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = BertConfig(
         vocab_size=30522,
         hidden_size=128,
-        num_hidden_layers=2,
+        num_hidden_layers=N_APART + 1,
         num_attention_heads=4,
         intermediate_size=64,
     )
@@ -61,20 +63,27 @@ def lessons(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Lessons:
     return Lessons(made, Teacher(path, made, partial(base_embeddings, base)), {"toy": 1.0})
 
 
-def run(directory: Path, base: Path, lessons: Lessons) -> Run:
+def run(directory: Path, base: Path, lessons: Lessons, settings: FitSettings = SETTINGS) -> Run:
     """Return a run, fresh or continued."""
     directory.mkdir(exist_ok=True)
     rarity = rarity_table([unit.segment for unit in lessons.collection.units])
-    return Run(directory, base, SETTINGS, rarity)
+    return Run(directory, base, settings, rarity)
 
 
+@pytest.mark.parametrize("settings", [SETTINGS, JOINT], ids=["swift", "mini"])
 def test_killed_run_ends_with_the_same_weights(
-    tmp_path: Path, base: Path, lessons: Lessons, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    base: Path,
+    lessons: Lessons,
+    settings: FitSettings,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A run that is killed and started again learns what one in a piece learns."""
-    whole = run(tmp_path / "whole", base, lessons)
+    if settings.joint:
+        lessons = lessons._replace(teacher=None)
+    whole = run(tmp_path / "whole", base, lessons, settings)
     whole.train(lessons, lambda swift: {})
-    killed = run(tmp_path / "killed", base, lessons)
+    killed = run(tmp_path / "killed", base, lessons, settings)
     step = killed._step
 
     def die_at_two(*arguments: object) -> dict[str, float]:
@@ -85,7 +94,7 @@ def test_killed_run_ends_with_the_same_weights(
     monkeypatch.setattr(killed, "_step", die_at_two)
     with pytest.raises(KeyboardInterrupt):
         killed.train(lessons, lambda swift: {})
-    again = run(tmp_path / "killed", base, lessons)
+    again = run(tmp_path / "killed", base, lessons, settings)
     assert again.progress.step == 2
     again.train(lessons, lambda swift: {})
     wanted = weights_of(whole.swift)

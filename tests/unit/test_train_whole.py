@@ -23,16 +23,28 @@ from transformers import BertConfig, BertModel  # noqa: E402
 from ctxpack import Passage, Pipeline  # noqa: E402
 from ctxpack.errors import InputError, ModelError  # noqa: E402
 from ctxpack.scoring.base import PassageScores, best_of  # noqa: E402
-from ctxpack.scoring.bundled import Swift  # noqa: E402
-from ctxpack.scoring.manifest import LOWER, MODELS, Manifest  # noqa: E402
+from ctxpack.scoring.bundled import BUNDLED, Mini, Swift  # noqa: E402
+from ctxpack.scoring.manifest import LOWER, MODELS, Manifest, names_in  # noqa: E402
+from ctxpack.scoring.rarity import RarityTable  # noqa: E402
 from ctxpack.scoring.swift import NAME, SwiftModel  # noqa: E402
-from ctxpack.train import own  # noqa: E402
+from ctxpack.train import own, whole  # noqa: E402
+from ctxpack.train.evaluate import evaluation_records  # noqa: E402
+from ctxpack.train.fit import Run  # noqa: E402
+from ctxpack.train.joint import N_APART  # noqa: E402
+from ctxpack.train.mixture import FitSettings  # noqa: E402
 from ctxpack.train.pieces import word_pieces  # noqa: E402
 from ctxpack.train.rebuild import encoder_weights  # noqa: E402
 from ctxpack.train.records import Record, parse  # noqa: E402
 from ctxpack.train.scorer import SwiftLogits  # noqa: E402
-from ctxpack.train.start import Start, prepare  # noqa: E402
-from ctxpack.train.whole import Plan, Telling, train  # noqa: E402
+from ctxpack.train.start import (  # noqa: E402
+    RARITY_FILE,
+    RUN,
+    START,
+    Start,
+    prepare,
+    save_rarity,
+)
+from ctxpack.train.whole import TEACHER, Plan, Telling, train  # noqa: E402
 
 SHIPS = ("Ada", "Bure", "Cato", "Dido", "Eos", "Fram", "Gaia", "Hero", "Iris", "Juno")
 FACTS = ("was built in {year}", "sank off {place}", "carried {cargo} to the north")
@@ -71,7 +83,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = BertConfig(
         vocab_size=30522,
         hidden_size=128,
-        num_hidden_layers=1,
+        num_hidden_layers=N_APART + 1,
         num_attention_heads=4,
         intermediate_size=64,
     )
@@ -89,21 +101,38 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def joint(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the directory of a joint model that has learnt nothing yet."""
+    out = tmp_path_factory.mktemp("out") / "untrained"
+    start = prepare(str(base), out / RUN / START)
+    rarity = RarityTable(np.array([1]), np.ones(1, np.float32))
+    save_rarity(out / RUN / RARITY_FILE, rarity)
+    Run(out / RUN, start.directory, FitSettings(steps=1, joint=True), rarity).save()
+    return out
+
+
 def plan(data: Path, source: Path, out: Path) -> Plan:
     """Return a plan of a few small steps that saves after each."""
     mixture = own.mixture([data], "none")
-    settings = {"batch_tokens": 60, "batch_queries": 4, "checkpoint_s": 0, "frozen_layers": 0}
+    settings = {"batch_tokens": 60, "batch_queries": 4, "checkpoint_s": 0}
     mixture = mixture.model_copy(update={"fit": mixture.fit.model_copy(update=settings)})
     return Plan(mixture, Path(), str(source), out, N_STEPS, is_own=True)
 
 
 class Trained:
-    """A run that was killed once and then finished."""
+    """A run that was killed once and then finished.
 
-    def __init__(self, data: Path, base: Path, out: Path) -> None:
-        self.out = out
+    Args:
+        name: of the kind of model that it makes.
+        plan_of_it: what it was asked for.
+    """
+
+    def __init__(self, name: str, plan_of_it: Plan) -> None:
+        self.name = name
+        self.plan = plan_of_it
+        self.out = plan_of_it.out
         self.steps: list[int] = []
-        plan_of_it = plan(data, base, out)
         with pytest.raises(KeyboardInterrupt):
             train(plan_of_it, Telling(lambda line: None, self.die_at_two))
         train(plan_of_it, Telling(lambda line: None, self.see))
@@ -119,10 +148,12 @@ class Trained:
             raise KeyboardInterrupt
 
 
-@pytest.fixture(scope="module")
-def trained(data: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """Return a trained model with its run."""
-    return Trained(data, base, tmp_path_factory.mktemp("out") / "ships")
+@pytest.fixture(scope="module", params=[Swift.name, Mini.name])
+def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Return a trained model of each kind, which is that of its start, with its run."""
+    source = request.getfixturevalue("joint" if request.param == Mini.name else "base")
+    out = tmp_path_factory.mktemp("out") / "ships"
+    return Trained(request.param, plan(request.getfixturevalue("data"), source, out))
 
 
 def test_killed_run_goes_on_from_its_checkpoint(trained: Trained) -> None:
@@ -132,25 +163,38 @@ def test_killed_run_goes_on_from_its_checkpoint(trained: Trained) -> None:
 
 def test_trained_model_packs(trained: Trained) -> None:
     """A recipe that names the directory runs with the model."""
-    scorer = {NAME: {"path": str(trained.out)}}
+    scorer = {trained.name: {"path": str(trained.out)}}
     pipeline = Pipeline.from_recipe("balanced", scorer=scorer)
     passages = [Passage(part["text"]) for part in record(4)["passages"]]
     packed = pipeline.compress("Where did the Bure sink?", passages, budget=40)
     assert packed.evidence
-    assert pipeline.recipe.scorer == Swift(path=str(trained.out))
+    assert pipeline.recipe.scorer == BUNDLED[trained.name](path=str(trained.out))
 
 
 def test_card_and_diagrams_are_written(trained: Trained) -> None:
     """The card names the data, the start, the licence and the diagrams."""
     text = (trained.out / "model-card.md").read_text()
-    for words in ("# ships", "`ships` | 22 | none", "from: tiny-base", "calibration.svg"):
+    kind, start = f"scorer: {{{trained.name}: {{path", "tiny-base"
+    for words in ("# ships", "`ships` | 22 | none", kind, start, "calibration.svg"):
         assert words in text
     assert "<svg" in (trained.out / "calibration.svg").read_text()
 
 
-def test_other_data_is_refused(trained: Trained, data: Path, base: Path) -> None:
+def test_only_a_run_that_distils_embeds_its_passages(trained: Trained) -> None:
+    """A joint run has no teacher, so its start need not read every passage first."""
+    assert (trained.out / RUN / TEACHER).exists() == (trained.name == Swift.name)
+
+
+def test_joint_start_needs_a_joint_mixture(joint: Path, data: Path, tmp_path: Path) -> None:
+    """What a mixture file says of the kind is not changed silently."""
+    other = plan(data, joint, tmp_path / "out")._replace(is_own=False)
+    with pytest.raises(InputError, match="is a joint model; the mixture needs `joint: true`"):
+        train(other, Telling(print, print))
+
+
+def test_other_data_is_refused(trained: Trained) -> None:
     """A directory holds one run; what differs is said."""
-    other = plan(data, base, trained.out)._replace(steps=9)
+    other = trained.plan._replace(steps=9)
     with pytest.raises(InputError, match="run: is of other steps; give another --out"):
         train(other, Telling(lambda line: None, lambda line: None))
 
@@ -165,7 +209,8 @@ def spans(score: Callable[[Record], list[PassageScores]]) -> NDArray[np.float32]
 
 def exported_logits(models: Path) -> NDArray[np.float32]:
     """Return the span logits of an exported model."""
-    model = SwiftModel(Manifest.load(NAME, models=models), models=models)
+    (name,) = names_in(models)
+    model = BUNDLED[name].model(Manifest.load(name, models=models), models=models)
 
     def score(record: Record) -> list[PassageScores]:
         asked = model.asked(record.query)
@@ -191,7 +236,8 @@ def rebuilt_logits(start: Start) -> NDArray[np.float32]:
 def test_run_is_a_start(trained: Trained, tmp_path: Path) -> None:
     """Training can go on from the weights of a run, which are those before quantisation."""
     start = prepare(str(trained.out), tmp_path / "start")
-    assert (start.name, start.distilled) == ("a run from tiny-base", "base")
+    assert start.name.endswith("run from tiny-base")
+    assert start.joint == (trained.name == Mini.name)
     np.testing.assert_allclose(rebuilt_logits(start), exported_logits(trained.out), atol=0.05)
 
 
@@ -201,6 +247,15 @@ def test_exported_model_is_a_start(trained: Trained, tmp_path: Path) -> None:
     start = prepare(str(tmp_path / "model"), tmp_path / "start")
     assert start.distilled == "start"
     np.testing.assert_allclose(rebuilt_logits(start), exported_logits(trained.out), atol=0.05)
+
+
+def test_run_is_exported_in_float32(trained: Trained, tmp_path: Path) -> None:
+    """A finished run is written again, larger, and scores as its float weights do."""
+    run = whole.Trained.load(trained.out / RUN, "a CPU")
+    run.export(tmp_path, evaluation_records(run.mixture, Path()), quantise=False)
+    assert (tmp_path / LOWER).stat().st_size > 3 * (trained.out / LOWER).stat().st_size
+    start = prepare(str(trained.out), tmp_path / "start")
+    np.testing.assert_allclose(rebuilt_logits(start), exported_logits(tmp_path), atol=0.05)
 
 
 def test_installed_encoder_is_rebuilt() -> None:
