@@ -185,12 +185,14 @@ class Head(nn.Module):  # type: ignore[misc]  # torch is Any to mypy
             bias = bias + weight[:, None, None] * weighted.transpose(1, 2)[:, None]
         found += [parts[0].same.amax(1), segment.rarity.expand_as(found[0])]
         vectors = query.vectors + query.told[..., None] * self.told
-        attended = _attend(
-            self.ask(segment.vectors)[None], self.key(vectors), self.value(vectors), bias
-        )
+        attended = self._attended(segment.vectors, vectors, bias)
         features = self.token_features(torch.stack(found, dim=-1))
         tokens = self.token_norm(segment.vectors + attended + features)
         return tokens + self.token_mix(tokens)
+
+    def _attended(self, tokens: Tensor, query: Tensor, bias: Tensor) -> Tensor:
+        """Return (n_queries, n_tokens, WIDTH): what the segment's tokens find in the query."""
+        return _attend(self.ask(tokens)[None], self.key(query), self.value(query), bias)
 
     def _pooled(self, tokens: Tensor, members: Tensor) -> Tensor:
         """Return (n_queries, n_nodes, WIDTH), tokens weighted within their node by each head."""

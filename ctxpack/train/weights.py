@@ -18,7 +18,14 @@ from ctxpack.train.model import Encoder, Head
 from ctxpack.train.step import Rarity, Swift
 
 
-def fresh(base: Path, rarity: Rarity, frozen_layers: int, *, joint: bool = False) -> Swift:
+def fresh(
+    base: Path,
+    rarity: Rarity,
+    frozen_layers: int,
+    *,
+    joint: bool = False,
+    head: type[Head] = Head,
+) -> Swift:
     """Return an untrained model on a base encoder, on torch's default device.
 
     `start_projections` is the next step.
@@ -28,6 +35,7 @@ def fresh(base: Path, rarity: Rarity, frozen_layers: int, *, joint: bool = False
         rarity: word keys to rarity.
         frozen_layers: see `FitSettings`.
         joint: whether it reads query and segment together, as ctxpack-mini.
+        head: the kind of its head.
     """
     device = torch.get_default_device()
     bert = BertModel.from_pretrained(
@@ -40,12 +48,12 @@ def fresh(base: Path, rarity: Rarity, frozen_layers: int, *, joint: bool = False
     )
     for part in (bert.embeddings, *bert.encoder.layer[:frozen_layers]):
         part.requires_grad_(False)
-    encoder, head = (JointEncoder if joint else Encoder)(bert).to(device), Head().to(device)
-    torch.nn.init.constant_(head.span_out.bias, -3.0)
-    torch.nn.init.constant_(head.segment_out.bias, -2.0)
+    encoder, light = (JointEncoder if joint else Encoder)(bert).to(device), head().to(device)
+    torch.nn.init.constant_(light.span_out.bias, -3.0)
+    torch.nn.init.constant_(light.segment_out.bias, -2.0)
     bfloat16 = partial(torch.autocast, device.type, dtype=torch.bfloat16)
     autocast = bfloat16 if fast_bfloat16(device) else nullcontext
-    return (Mini if joint else Swift)(encoder, head, rarity, autocast)
+    return (Mini if joint else Swift)(encoder, light, rarity, autocast)
 
 
 def start_projections(swift: Swift, segments: Sequence[Segment]) -> None:
