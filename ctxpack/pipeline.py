@@ -70,7 +70,9 @@ class Pipeline:
         self._scorer = recipe.scorer if scorer is None else scorer
         self._counter = _counter_of(recipe) if token_counter is None else token_counter
         self._workers = Workers()
-        self._caching = Caching(self._scorer, recipe.cache, cache=cache, secret=cache_secret)
+        self._caching = Caching(
+            self._scorer, recipe.cache, cache=cache, secret=cache_secret, others=recipe.others
+        )
         self._objects = Objects(self._scorer, self._counter, cache, cache_secret)
 
     @classmethod
@@ -207,7 +209,7 @@ class Pipeline:
 
     def warm_up(self) -> None:
         """Load the models and tables, so that the first call is not slower than the others."""
-        self._scorer.warm_up()
+        self._caching.warm_up()
         # Markdown, so that the block parser is loaded too.
         self.compress("warm up", ["# Warm up\n\n- Once."], budget=1000)
 
@@ -274,7 +276,8 @@ class Pipeline:
         recipe = self._recipe
         passthrough, deadline = recipe.on_error == "passthrough", recipe.deadline_ms
         texts = [passage.text for passage in asked.passages]
-        scorer, note = choose(self._caching.scorer, asked.query, texts, language=recipe.language)
+        chosen = partial(choose, query=asked.query, texts=texts, language=recipe.language)
+        scorer, note = chosen(self._caching.scorer)
         return Call(
             counter=self._counter,
             renderer=Renderer(recipe.render, asked.passages, layout),
@@ -283,6 +286,7 @@ class Pipeline:
             pin_overflow="degrade" if passthrough else recipe.pin_overflow,
             expires_at=None if deadline is None else run.started + deadline / 1000,
             notes=[] if note is None else [note],
+            others={own: chosen(other).scorer for own, other in self._caching.others.items()},
         )
 
     def _run(self, selection: Selection, call: Call, run: Run) -> Selection:

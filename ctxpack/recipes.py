@@ -109,6 +109,12 @@ class Recipe(BaseModel):
                 raise ValueError(f"steps[{index}].{step.name}: {error}") from None
         return self
 
+    @property
+    def others(self) -> tuple[ConfiguredScorer, ...]:
+        """Scorers that steps name, beside the recipe's own."""
+        values = [value for step in self.steps for _, value in step]
+        return tuple(value for value in values if isinstance(value, ConfiguredScorer))
+
     def to_data(self) -> dict[str, Any]:
         """Return the recipe as plain data; options equal to their defaults are left out."""
         data = self.model_dump(mode="json", exclude={"scorer", "steps"}, exclude_defaults=True)
@@ -231,9 +237,15 @@ def _name_and_options(line: object, where: str) -> tuple[str, object]:
 def _validated(model: type[Model], options: object, where: str) -> Model:
     if not isinstance(options, Mapping):
         raise RecipeError(f"{where}: takes options, not a single value, got {options!r}")
+    scorers = {
+        name: read_scorer(options[name], where=f"{where}.{name}")
+        for name, field in model.model_fields.items()
+        if field.annotation is ConfiguredScorer and name in options
+    }
+    rest = {name: value for name, value in options.items() if name not in scorers}
     try:
         # JSON mode: strict about types, but a list is a tuple.
-        return model.model_validate_json(json.dumps(dict(options)))
+        return model.model_validate_json(json.dumps(rest)).model_copy(update=scorers)
     except TypeError as error:
         raise RecipeError(f"{where}: options must be plain data: {error}") from None
     except ValidationError as error:
@@ -256,6 +268,9 @@ def _message(model: type[BaseModel], error: ValidationError) -> str:
 def _write_line(model: Stage | ConfiguredScorer, value_option: str | None) -> Any:
     """Return the shortest spelling of a step or scorer: name, name and value, or with options."""
     options = model.model_dump(mode="json", exclude_defaults=True)
+    for name, value in model:
+        if name in options and isinstance(value, ConfiguredScorer):
+            options[name] = _write_line(value, None)
     if not options:
         return model.name
     if value_option is not None and list(options) == [value_option]:

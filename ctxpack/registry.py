@@ -22,11 +22,13 @@ from ctxpack.stages.hops import Hops
 from ctxpack.stages.order import Order
 from ctxpack.stages.prune import Prune
 from ctxpack.stages.rerank import Rerank
+from ctxpack.stages.rescore import Rescore
 from ctxpack.stages.score import Score
 from ctxpack.stages.select import Select
 
 STAGES: dict[str, type[Stage]] = {
-    stage.name: stage for stage in (Dedupe, Score, Hops, Blend, Rerank, Prune, Select, Order)
+    stage.name: stage
+    for stage in (Dedupe, Score, Hops, Rescore, Blend, Rerank, Prune, Select, Order)
 }
 SCORERS: dict[str, type[ConfiguredScorer]] = {
     scorer.name: scorer for scorer in (Lexical, Swift, Mini)

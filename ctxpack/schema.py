@@ -32,12 +32,7 @@ def recipe_schema() -> Schema:
     defs["CacheOptions"] = _options(CacheOptions, defs)
     defs["scorer"] = _line("scorer", registry.all_scorers(), defs)
     defs["step"] = _line("step", registry.all_stages(), defs)
-    properties = recipe["properties"]
-    properties["scorer"] = {
-        "description": properties["scorer"]["description"],
-        "$ref": "#/$defs/scorer",
-    }
-    properties["steps"]["items"] = {"$ref": "#/$defs/step"}
+    recipe["properties"]["steps"]["items"] = {"$ref": "#/$defs/step"}
     for base in (Stage, ConfiguredScorer):
         defs.pop(base.__name__, None)
     return {
@@ -81,6 +76,11 @@ def _options(model: type[BaseModel], defs: dict[str, Schema]) -> Schema:
     """Return the schema of a model's options, described by its docstring; the rest to `defs`."""
     schema = model.model_json_schema(schema_generator=_Untitled)
     defs.update(schema.pop("$defs", {}))
+    for name, field in model.model_fields.items():
+        if field.annotation is ConfiguredScorer:
+            line = schema["properties"][name] = {"$ref": "#/$defs/scorer"}
+            if not field.is_required():
+                line["default"] = field.get_default(call_default_factory=True).name
     doc = inspect.getdoc(model) or ""
     schema["description"] = " ".join(doc.partition("\n\n")[0].split())
     for name, text in re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", doc, re.MULTILINE):

@@ -1,4 +1,4 @@
-"""What stands between a pipeline and its scorer: a fair queue, and a cache.
+"""What stands between a pipeline and its scorers: a fair queue, and a cache.
 
 The cache is the one that the recipe names, or one in memory by default.
 """
@@ -6,7 +6,7 @@ The cache is the one that the recipe names, or one in memory by default.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from ctxpack.cache.base import SegmentCache
@@ -14,8 +14,9 @@ from ctxpack.cache.opening import open_cache
 from ctxpack.cache.options import NO_CACHE, CacheOptions
 from ctxpack.cache.recording import CacheUse, recorded
 from ctxpack.errors import RecipeError
-from ctxpack.scoring.base import Scorer, has_segments, name_of
-from ctxpack.scoring.batching import BatchingScorer, BatchingSegmentScorer
+from ctxpack.scoring.base import ConfiguredScorer, Scorer, has_segments, name_of
+from ctxpack.scoring.batching import BatchingScorer, batching
+from ctxpack.scoring.bundled import Bundled
 from ctxpack.scoring.cached import CachedScorer
 
 DEFAULT_URL = "memory:?max_bytes=128MB"
@@ -47,16 +48,22 @@ def options_of(scorer: Scorer, given: str | CacheOptions | None) -> CacheOptions
 
 
 class Caching:
-    """A scorer with its cache, if it has one.
+    """The scorers of a pipeline, with their cache, if they have one.
 
-    A `SegmentScorer` is put behind a fair queue, unless it has one: calls from many threads then
-    use no more threads for it than there are processors, and a call alone uses them all.
+    A `SegmentScorer` or a bundled model is put behind a fair queue, unless it has one: calls from
+    many threads then use no more threads for it than there are processors, and a call alone uses
+    them all.
+
+    Attributes:
+        scorer: what scores, with what stands around it.
+        others: the other scorers → the same with what stands around them.
 
     Args:
         scorer: what scores.
         given: what the recipe says of a cache.
         cache: takes the place of the store that the recipe names; it is not closed here.
         secret: of at least 16 bytes; None for that of the environment variable `SECRET`, if set.
+        others: pointwise scorers that steps name; cached where `scorer` is, in the same store.
 
     Raises:
         RecipeError: the scorer is not one to cache.
@@ -70,26 +77,32 @@ class Caching:
         *,
         cache: SegmentCache | None = None,
         secret: str | bytes | None = None,
+        others: Iterable[ConfiguredScorer] = (),
     ) -> None:
         options = options_of(scorer, given)
         if options is None and cache is not None:
             options = CacheOptions(url=cache.name)
-        if has_segments(scorer) and not isinstance(scorer, BatchingScorer):
-            scorer = BatchingSegmentScorer(scorer)
         self._own: SegmentCache | None = None
-        if options is None:
-            self.scorer = scorer
-            return
-        if cache is None:
+        if options is not None and cache is None:
             cache = self._own = open_cache(options.url, namespace=options.namespace)
         secret = os.environ.get(SECRET) or None if secret is None else secret
-        self.scorer = CachedScorer(
-            scorer,
-            cache,
-            tiers=options.tiers,
-            namespace=options.namespace,
-            secret=secret.encode() if isinstance(secret, str) else secret,
-        )
+
+        def around(one: Scorer) -> Scorer:
+            is_model = has_segments(one) or isinstance(one, Bundled)
+            if is_model and not isinstance(one, BatchingScorer):
+                one = batching(one)
+            if options is None or cache is None:
+                return one
+            return CachedScorer(
+                one,
+                cache,
+                tiers=options.tiers,
+                namespace=options.namespace,
+                secret=secret.encode() if isinstance(secret, str) else secret,
+            )
+
+        self.scorer = around(scorer)
+        self.others = {other: around(other) for other in others}
 
     @contextmanager
     def recorded(self) -> Iterator[CacheUse | None]:
@@ -100,8 +113,14 @@ class Caching:
         with recorded(self.scorer.cache.name) as use:
             yield use
 
+    def warm_up(self) -> None:
+        """Load what the scorers need."""
+        for scorer in (self.scorer, *self.others.values()):
+            scorer.warm_up()
+
     def close(self) -> None:
-        """Release what scorer and store hold; a store that was given stays as it is."""
-        self.scorer.close()
+        """Release what scorers and store hold; a store that was given stays as it is."""
+        for scorer in (self.scorer, *self.others.values()):
+            scorer.close()
         if self._own is not None:
             self._own.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from ctxpack.errors import ContractError, shown
 from ctxpack.packing import PackingProblem
 from ctxpack.render import Renderer
-from ctxpack.scoring.base import Scorer
+from ctxpack.scoring.base import ConfiguredScorer, Scorer
 from ctxpack.selection import Selection
 from ctxpack.tokens import TokenCounter
 
@@ -32,6 +33,8 @@ class Call:
         pin_overflow: what to do when the pinned spans alone do not fit the budget.
         expires_at: `time.perf_counter` seconds after which the call is cut short; None for never.
         notes: facts for the report, such as a changed mark; stages append to it.
+        others: scorers that options of stages name → the same behind queue and cache, or the
+            lexical scorer if they do not know the language of the call.
     """
 
     counter: TokenCounter
@@ -41,6 +44,7 @@ class Call:
     pin_overflow: PinOverflow = "raise"
     expires_at: float | None = None
     notes: list[str] = field(default_factory=list)
+    others: Mapping[ConfiguredScorer, Scorer] = field(default_factory=dict)
 
     def expired(self) -> bool:
         """Return whether the deadline has passed; the first time that it has, note it."""
@@ -119,7 +123,8 @@ def by_passage(problem: PackingProblem, selection: Selection) -> PackingProblem:
 class Stage(BaseModel, ABC):
     """One step of a recipe: options from YAML, and one hook, `_apply`.
 
-    A stage holds no state between calls, so one instance serves many threads.
+    A stage holds no state between calls, so one instance serves many threads. An option that is a
+    `ConfiguredScorer`, with a default, is written as a recipe's `scorer` is.
 
     Attributes:
         name: what a recipe calls the stage.

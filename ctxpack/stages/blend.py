@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ctxpack.scoring.lexical import Lexical
+from ctxpack.scoring.odds import weighed
 from ctxpack.selection import FloatArray, Selection
 from ctxpack.stages.base import Call, Stage
 from ctxpack.stages.score import scored
@@ -19,13 +17,11 @@ WEIGHTS: Final[Mapping[str, float]] = {
     "words": 0.57,
     "constant": 0.39,
 }
-"""What the log-odds of a span's two scores count; see `features`.
+"""What the log-odds of a span's two scores count: its own, and that of `by_words`.
 
 Fitted by ``python -m ctxpack.bench.fit_blend DATA`` on one half of the development records of seven
 data sets, which count equally.
 """
-
-_LEAST = 1e-6
 
 
 class Blend(Stage):
@@ -49,22 +45,13 @@ class Blend(Stage):
         scores, passage_scores = selection.span_scores, selection.passage_scores
         if not call.scorer.pointwise or scores is None or passage_scores is None or call.expired():
             return selection
-        *weights, constant = WEIGHTS.values()
-        evidence = features(selection, call) @ np.array(weights) + constant
-        blended = (1 / (1 + np.exp(-evidence))).astype(np.float32)
-        return selection.with_scores(passage_scores, np.where(scores > 0, blended, 0))
+        blended = weighed((scores, by_words(selection, call)), WEIGHTS)
+        return selection.with_scores(passage_scores, blended)
 
 
-def features(selection: Selection, call: Call) -> NDArray[np.float64]:
-    """Return (n_spans, 2) log-odds: of each span by its score, and by the words of the call."""
+def by_words(selection: Selection, call: Call) -> FloatArray:
+    """Return (n_spans,) float32 scores in [0, 1] by the words of the call."""
     words = replace(call, scorer=Lexical(), expires_at=None)
-    by_words = scored(selection, words, query=selection.query)
-    assert selection.span_scores is not None
-    assert by_words.span_scores is not None
-    columns = (selection.span_scores, by_words.span_scores)
-    return np.stack([_log_odds(column) for column in columns], axis=1)
-
-
-def _log_odds(scores: FloatArray) -> NDArray[np.float64]:
-    bounded = np.clip(scores.astype(np.float64), _LEAST, 1 - _LEAST)
-    return np.log(bounded) - np.log1p(-bounded)
+    scores = scored(selection, words, query=selection.query).span_scores
+    assert scores is not None
+    return scores

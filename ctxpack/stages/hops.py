@@ -43,7 +43,7 @@ class Hops(Stage):
         if not reads_evidence(call.scorer):
             return selection
         for _ in range(1, self.hops):
-            evidence = self._found(selection)
+            evidence = found(selection, self.evidence)
             if not evidence:
                 break
             after = scored(selection, call, query=extended(selection.query, evidence))
@@ -52,14 +52,15 @@ class Hops(Stage):
             selection = after
         return selection
 
-    def _found(self, selection: Selection) -> list[str]:
-        """Return the best kept spans that score above 0, each under its passage's title."""
-        scores = selection.span_scores
-        if scores is None:
-            return []
-        ranked = np.argsort(-np.where(selection.kept, scores, 0), kind="stable")[: self.evidence]
-        return [
-            under_title(selection.passages[selection.passage_of[number]], selection.spans[number])
-            for number in ranked.tolist()
-            if selection.kept[number] and scores[number] > 0
-        ]
+
+def found(selection: Selection, count: int) -> list[str]:
+    """Return the best kept spans that score above 0, at most `count`, each under its title."""
+    scores = selection.span_scores
+    if scores is None:
+        return []
+    ranked = np.argsort(-np.where(selection.kept, scores, 0), kind="stable")[:count]
+    return [
+        under_title(selection.passages[selection.passage_of[number]], selection.spans[number])
+        for number in ranked.tolist()
+        if selection.kept[number] and scores[number] > 0
+    ]

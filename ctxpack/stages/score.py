@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -31,23 +32,32 @@ class Score(Stage):
         return scored(selection, call, query=selection.query)
 
 
-def scored(selection: Selection, call: Call, *, query: str) -> Selection:
+def scored(
+    selection: Selection, call: Call, *, query: str, passages: Sequence[int] | None = None
+) -> Selection:
     """Return the selection with the scores of a query; see `Score` for what a deadline does.
+
+    Args:
+        selection: what to score.
+        call: has the scorer.
+        query: what the scorer is asked.
+        passages: indices of those to score; None for all that have a kept span.
 
     Raises:
         ContractError: the scorer returned another number of results, or of scores.
     """
-    alive = np.unique(selection.passage_of[selection.kept]).tolist()
+    if passages is None:
+        passages = np.unique(selection.passage_of[selection.kept]).tolist()
     sliced = call.expires_at is not None and call.scorer.pointwise
-    size = _SLICE if sliced else max(1, len(alive))
+    size = _SLICE if sliced else max(1, len(passages))
     passage_scores = np.zeros(len(selection.passages), dtype=np.float32)
     span_scores = np.zeros(len(selection.spans), dtype=np.float32)
-    for done in range(0, len(alive), size):
+    for done in range(0, len(passages), size):
         if call.expired():
             if done == 0:
                 return selection
             break
-        part = {index: selection.split(index) for index in alive[done : done + size]}
+        part = {index: selection.split(index) for index in passages[done : done + size]}
         for index, scores in zip(part, _scores(query, part, call), strict=True):
             passage_scores[index] = scores.relevance
             span_scores[selection.first[index] : selection.first[index + 1]] = scores.spans

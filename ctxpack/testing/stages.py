@@ -12,6 +12,7 @@ import pytest
 from ctxpack.recipes import parse
 from ctxpack.registry import STAGES
 from ctxpack.render import Render, Renderer
+from ctxpack.scoring.base import Scorer
 from ctxpack.scoring.lexical import Lexical
 from ctxpack.selection import Selection
 from ctxpack.stages.base import Call, Stage
@@ -35,12 +36,17 @@ class StageContract:
         return case
 
     @pytest.fixture
-    def call(self, case: Case) -> Call:
+    def scorer(self) -> Scorer:
+        """Return what scores the calls; override it for a stage that asks for a pointwise one."""
+        return Lexical()
+
+    @pytest.fixture
+    def call(self, case: Case, scorer: Scorer) -> Call:
         """Return what the pipeline would give to the stage."""
         return Call(
             counter=counter_from("approximate"),
             renderer=Renderer(Render(), case.passages),
-            scorer=Lexical(),
+            scorer=scorer,
             budget=60,
             pin_overflow="degrade",
         )
