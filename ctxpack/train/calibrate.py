@@ -43,6 +43,19 @@ class Sample(NamedTuple):
     need: Floats
 
 
+def pooled(samples: Sequence[Sample]) -> Sample:
+    """Return the samples of several data sets as one, in which each passage and span counts once.
+
+    What is needed stays apart, with new numbers.
+    """
+    needs, n_needs = [], 0
+    for part in samples:
+        needs.append(np.where(part.need < 0, -1, part.need + n_needs))
+        n_needs += int(part.need.max(initial=-1)) + 1
+    columns = [np.concatenate(column) for column in zip(*samples, strict=True)]
+    return Sample(*columns[:-1], need=np.concatenate(needs))
+
+
 def sample(model: Model[Any], records: Sequence[Record]) -> Sample:
     """Return the logits of a model on records, at the first hop and at the second.
 

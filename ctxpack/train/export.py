@@ -47,6 +47,8 @@ CALIBRATION_SETS = (
 has none of these, all sets that it keeps for evaluation."""
 N_RECORDS = 120
 """Most records of a set for each of the two."""
+ALL_SETS = "all sets"
+"""What calibration is worth on the records of all of these together."""
 UNCALIBRATED = Calibration(relevance=(1.0, 0.0), evidence=(1.0, 0.0))
 
 
@@ -150,11 +152,10 @@ def calibrated(
         raise InputError("no evidence is marked in the records that calibration is fitted to")
     calibration = calibrate.fit(fitted)
     points = calibrate.thresholds(calibration, fitted)
-    quality = {
-        name: _quality(calibration, points, part)
-        for name, part in measured.items()
-        if part.evidence.any()
-    }
+    measured = {name: part for name, part in measured.items() if part.evidence.any()}
+    if len(measured) > 1:
+        measured[ALL_SETS] = calibrate.pooled(list(measured.values()))
+    quality = {name: _quality(calibration, points, part) for name, part in measured.items()}
     done = manifest.model_copy(update={"calibration": calibration, "operating_points": points})
     return done, quality
 

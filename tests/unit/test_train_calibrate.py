@@ -61,3 +61,12 @@ def test_brier_skill_of_the_base_rate_is_zero() -> None:
     """Saying the base rate of everything tells nothing."""
     labels = np.array([1.0, 0, 0, 0])
     assert calibrate.brier_skill(np.full(4, 0.25), labels) == pytest.approx(0)
+
+
+def test_pooled_needs_stay_apart() -> None:
+    """What one data set needs is not satisfied by the evidence of another."""
+    part = sample(200)
+    both = calibrate.pooled([part, part])
+    n_needs = len(np.unique(part.need[part.need >= 0]))
+    assert len(np.unique(both.need[both.need >= 0])) == 2 * n_needs
+    assert len(both.spans) == 2 * len(part.spans)
