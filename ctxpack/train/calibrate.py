@@ -53,7 +53,7 @@ def pooled(samples: Sequence[Sample]) -> Sample:
         needs.append(np.where(part.need < 0, -1, part.need + n_needs))
         n_needs += int(part.need.max(initial=-1)) + 1
     columns = [np.concatenate(column) for column in zip(*samples, strict=True)]
-    return Sample(*columns[:-1], need=np.concatenate(needs))
+    return Sample(*columns[:-1], np.concatenate(needs))
 
 
 def sample(model: Model[Any], records: Sequence[Record]) -> Sample:
