@@ -52,8 +52,8 @@ def pooled(samples: Sequence[Sample]) -> Sample:
     for part in samples:
         needs.append(np.where(part.need < 0, -1, part.need + n_needs))
         n_needs += int(part.need.max(initial=-1)) + 1
-    columns = [np.concatenate(column) for column in zip(*samples, strict=True)]
-    return Sample(*columns[:-1], np.concatenate(needs))
+    joined = Sample(*(np.concatenate(column) for column in zip(*samples, strict=True)))
+    return joined._replace(need=np.concatenate(needs))
 
 
 def sample(model: Model[Any], records: Sequence[Record]) -> Sample:
