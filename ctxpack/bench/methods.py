@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ctxpack.bench.retention import Stretch, evidence_of
-from ctxpack.cache.opening import open_cache
+from ctxpack.cache.base import SegmentCache
 from ctxpack.errors import MissingExtraError
 from ctxpack.pipeline import Pipeline
 from ctxpack.render import Render, Renderer
@@ -25,9 +25,6 @@ from ctxpack.train.records import Record
 
 PLAIN = Render(template="{body}", separator="\n", gap="")
 """Writes the kept spans and nothing else."""
-
-_CACHE = "memory:?max_bytes=256MB"
-"""Holds what a scorer computed of one record: it is asked again for every budget and rendering."""
 
 
 class Choice(NamedTuple):
@@ -54,12 +51,17 @@ def input_token_count(counter: TokenCounter, record: Record, render: Render) -> 
     return counter.count(_text(_selected(record), render))
 
 
-def pipeline_method(pipeline: Pipeline) -> Method:
-    """Return the method that a pipeline is."""
-    if pipeline.scorer.pointwise:
-        pipeline = Pipeline.from_recipe(pipeline, cache=open_cache(_CACHE))
+def pipeline_method(pipeline: Pipeline, *, cache: SegmentCache) -> Method:
+    """Return the method that a pipeline is.
 
-    @cache
+    Args:
+        pipeline: the pipeline.
+        cache: holds what a pointwise scorer computed for one budget, for the others.
+    """
+    if pipeline.scorer.pointwise:
+        pipeline = Pipeline.from_recipe(pipeline, cache=cache)
+
+    @lru_cache
     def rendering(render: Render) -> Pipeline:
         return Pipeline.from_recipe(pipeline, render=render)
 

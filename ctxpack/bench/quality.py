@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from ctxpack.bench import machine
 from ctxpack.bench.methods import PLAIN, Baselines, Method, input_token_count, pipeline_method
 from ctxpack.bench.retention import evidence_of, retention
+from ctxpack.cache.opening import open_cache
 from ctxpack.pipeline import Pipeline
 from ctxpack.render import Render
 from ctxpack.tokens import TokenCounter, counter_from
@@ -24,6 +25,7 @@ from ctxpack.train.records import Record, parse, read
 RENDERINGS = {"plain": PLAIN, "default": Render()}
 """How the output is written: the kept text alone, or as a pipeline does by default."""
 PERFECT = "perfect choice"
+_CACHE = "memory:?max_bytes=256MB"
 _RESAMPLES = 2000
 _SEED = 0
 
@@ -174,7 +176,8 @@ def _recipes(study: Study) -> dict[str, Method]:
             for name, pipeline in pipelines.items()
             for scorer in study.scorers
         }
-    return {name: pipeline_method(pipeline) for name, pipeline in pipelines.items()}
+    cache = open_cache(_CACHE)
+    return {name: pipeline_method(pipeline, cache=cache) for name, pipeline in pipelines.items()}
 
 
 def _baselines(study: Study, counter: TokenCounter) -> dict[str, Method]:

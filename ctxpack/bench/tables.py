@@ -98,8 +98,10 @@ def _kept(cell: Mapping[str, Any], *, compared: bool) -> str:
     text = f"{100 * cell['retention']:2.0f} of {100 * cell['perfect']:.0f}"
     if not compared:
         return text
-    low, high = cell["difference_interval"]
-    return f"{text}  {100 * cell['difference']:+.0f} ({100 * low:+.0f}, {100 * high:+.0f})"
+    difference, low, high = (
+        f"{round(100 * value):+d}" for value in (cell["difference"], *cell["difference_interval"])
+    )
+    return f"{text}  {difference} ({low}, {high})"
 
 
 def _by_pair(pair: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Table:
