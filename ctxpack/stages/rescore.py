@@ -125,5 +125,5 @@ class Rescore(Stage):
         counts = call.counter.count_many([selection.passages[index].text for index in ranked])
         best = ranked[: int((np.cumsum(counts) <= self.tokens).sum())]
         if ranked and not best:
-            call.notes.append(f"rescore: not done, the best passage has {counts[0]} tokens")
+            call.notes.append(f"rescore: not done, {counts[0]} tokens in the best passage")
         return best

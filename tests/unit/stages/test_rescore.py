@@ -116,7 +116,7 @@ def test_a_long_best_passage_is_not_read(make, call_for) -> None:
     selection = make(*TEXTS, scores=[[0.9], [0.1], [0.1]])
     call = call_for(selection, scorer=FIRST)
     assert Rescore(scorer=Second(), tokens=4)(selection, call) is selection
-    assert call.notes == ["rescore: not done, the best passage has 5 tokens"]
+    assert call.notes == ["rescore: not done, 5 tokens in the best passage"]
     assert Second.asked == []
 
 
