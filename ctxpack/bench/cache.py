@@ -112,6 +112,7 @@ def measure(study: Study) -> dict[str, Any]:
         after = _held(stores, folder, url)
         times = take_turns(_contenders(stores), passages, rounds=study.calls)
         errors = {name: store.stats().errors for name, store in stores.items()}
+    walls = {name: values["wall"] for name, values in times.items()}
     stored = _Stored(filled, {name: after[name] - before[name] for name in stores})
     return {
         "benchmark": "cache",
@@ -126,10 +127,10 @@ def measure(study: Study) -> dict[str, Any]:
         "n": study.calls,
         "ms": {name: summary(values) for name, values in times.items()},
         "times_as_fast": {
-            name: {other: paired(times[other], times[name], np.divide) for other in _SLOW}
-            for name in times
+            name: {other: paired(walls[other], walls[name], np.divide) for other in _SLOW}
+            for name in walls
         },
-        "ms_over_memory": {name: paired(times[name], times[_BASE], np.subtract) for name in stores},
+        "ms_over_memory": {name: paired(walls[name], walls[_BASE], np.subtract) for name in stores},
         **_sizes(passages, stored),
         "store_errors": errors,
     }

@@ -93,9 +93,9 @@ def take_turns(
     return times
 
 
-def paired(one: Times, other: Times, operation: Callable[..., Any]) -> float:
-    """Return the median over calls of a ratio or difference of two contenders."""
-    return round(float(np.median(operation(one["wall"], other["wall"]))), 2)
+def paired(one: list[float], other: list[float], operation: Callable[..., Any]) -> float:
+    """Return the median over rounds of a ratio or difference of two contenders' times."""
+    return round(float(np.median(operation(one, other))), 3)
 
 
 def summary(times: Times) -> dict[str, float]:

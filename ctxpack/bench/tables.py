@@ -23,13 +23,13 @@ _TITLES = {
 
 
 def speed_table(record: Mapping[str, Any]) -> Table:
-    """Return milliseconds, and ratios to the bare passes of the same call and to ctxpack-mini."""
+    """Return milliseconds, and ratios to the bare passes of a call and to ctxpack-mini."""
     rows = []
     for name, ms in record["ms"].items():
         ratios = [record["ratio"][name].get(other) for other in (f"{name}, passes", _JOINT)]
-        shown = ["" if ratio is None else f"{ratio:.2f}" for ratio in ratios]
-        rows.append([name, f"{ms['median']:.1f}", f"{ms['p95']:.1f}", *shown])
-    columns = ["scoring", "median ms", "p95 ms", "of its passes", f"of {_JOINT}"]
+        shown = ["" if ratio is None else f"{ratio:.3f}" for ratio in ratios]
+        rows.append([name, *(f"{ms[key]:.1f}" for key in ("median", "p95", "cpu_median")), *shown])
+    columns = ["scoring", "median ms", "p95 ms", "processor ms", "of its passes", f"of {_JOINT}"]
     return Table(columns, rows)
 
 
