@@ -26,7 +26,7 @@ from ctxpack.scoring.caching import Caching
 from ctxpack.stages.rescore import WEIGHTS, Rescore
 from ctxpack.train.records import Record
 
-N_RECORDS = 30
+N_RECORDS = 40
 """Most records of a set for each half, unless the command says otherwise."""
 
 BySet = dict[str, dict[str, Cases]]
