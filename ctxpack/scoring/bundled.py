@@ -36,8 +36,8 @@ from ctxpack.scoring.sessions import CPU
 from ctxpack.scoring.swift import SwiftModel
 from ctxpack.selection import FloatArray, SplitPassage
 
-_MODELS: dict[tuple[Path, str, tuple[str, ...]], PerProcess[Model[Any]]] = {}
-"""Directory, version of the weights, providers → the model that the scorers of a process share."""
+_MODELS: dict[tuple[Path, str, str, tuple[str, ...]], PerProcess[Model[Any]]] = {}
+"""Directory, name, version, providers → the model that the scorers of a process share."""
 
 
 @cache
@@ -86,7 +86,7 @@ class Bundled(ConfiguredScorer):
 
     @property
     def _shared(self) -> PerProcess[Model[Any]]:
-        key = self._directory, self._manifest.version, self.providers
+        key = self._directory, self.name, self._manifest.version, self.providers
         load = partial(self.model, self._manifest, models=self._directory, providers=self.providers)
         return _MODELS.setdefault(key, PerProcess(load))
 

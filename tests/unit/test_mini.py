@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ctxpack.scoring.base import EVIDENCE_MARK, extended, has_segments
-from ctxpack.scoring.bundled import Mini, Swift
+from ctxpack.scoring.bundled import BUNDLED, Mini, Swift
+from ctxpack.scoring.manifest import Manifest
 from ctxpack.selection import Passage, SplitPassage
 from ctxpack.sentences import split
 
@@ -37,6 +40,16 @@ def test_closing_one_model_leaves_the_other_its_layers(mini: Mini) -> None:
     Swift().warm_up()
     mini.close()
     assert Swift()._shared.get()._lower is lower
+
+
+def test_models_of_one_version_are_two(tmp_path: Path) -> None:
+    """The name of a model tells it from the others of its directory, whatever their versions."""
+    for name in BUNDLED:
+        (tmp_path / name).mkdir()
+        manifest = Manifest.load(name).model_copy(update={"version": "1"})
+        (tmp_path / name / "manifest.json").write_text(manifest.model_dump_json())
+    one, other = (scorer(path=str(tmp_path)) for scorer in BUNDLED.values())
+    assert one._shared is not other._shared
 
 
 def test_nothing_of_a_passage_can_be_stored(mini: Mini) -> None:
