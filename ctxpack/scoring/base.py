@@ -236,6 +236,10 @@ class ConfiguredScorer(BaseModel, ABC):
     languages: ClassVar[frozenset[str] | None] = None
     reads_evidence: ClassVar[bool] = False
 
+    def __hash__(self) -> int:
+        # Of the class alone: pipelines look scorers up, and an option may be a dict.
+        return hash(type(self))
+
     @property
     def fingerprint(self) -> bytes:
         """What scores depend on besides query, text, title and spans; part of every cache key.

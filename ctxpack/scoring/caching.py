@@ -63,7 +63,8 @@ class Caching:
         given: what the recipe says of a cache.
         cache: takes the place of the store that the recipe names; it is not closed here.
         secret: of at least 16 bytes; None for that of the environment variable `SECRET`, if set.
-        others: pointwise scorers that steps name; cached where `scorer` is, in the same store.
+        others: scorers that steps name; a pointwise one is cached where `scorer` is, in the same
+            store.
 
     Raises:
         RecipeError: the scorer is not one to cache.
@@ -102,7 +103,7 @@ class Caching:
             )
 
         self.scorer = around(scorer)
-        self.others = {other: around(other) for other in others}
+        self.others = {one: around(one) if one.pointwise else one for one in others}
 
     @contextmanager
     def recorded(self) -> Iterator[CacheUse | None]:

@@ -31,6 +31,7 @@ class Second(ConfiguredScorer):
     lives: ClassVar[list[str]] = []
 
     fails: bool = False
+    shares: dict[str, float] = {}  # noqa: RUF012 - an option
 
     def score(self, query: str, passages: Sequence[SplitPassage]) -> list[PassageScores]:
         """Return the scores."""
@@ -218,6 +219,22 @@ def test_is_read_and_written_with_the_options_of_its_scorer() -> None:
     assert recipe.steps[1] == Rescore(scorer=Second(fails=True), tokens=500)
     assert recipe.to_data()["steps"] == ["score", line]
     assert recipe.others == (Second(fails=True),)
+
+
+def test_second_scorers_of_other_options_are_apart() -> None:
+    """Two steps ask the scorers that they name; an option may be a dict."""
+    steps = [{"rescore": {"scorer": {"second": {"shares": {"a": n}}}}} for n in (0.25, 0.75)]
+    opened = Pipeline.from_recipe({"scorer": "plain", "steps": ["score", *steps]})
+    opened.compress("Where?", list(TEXTS))
+    assert len(Second.asked) == 3
+    assert len(opened._caching.others) == 2
+
+
+def test_a_step_may_name_a_scorer_of_the_whole_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not cached, though the recipe's own is."""
+    monkeypatch.setattr(Rescore, "check", lambda *args: None)
+    with pipeline({"scorer": "lexical"}, cache="memory:") as opened:
+        assert opened._caching.others == {Lexical(): Lexical()}
 
 
 @pytest.mark.parametrize(
