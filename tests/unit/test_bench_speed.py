@@ -9,8 +9,10 @@ import pytest
 
 from ctxpack import registry
 from ctxpack.bench import speed
+from ctxpack.bench.rounds import sampled_passages
 from ctxpack.bench.tables import speed_table
 from ctxpack.errors import InputError
+from ctxpack.scoring.bundled import Swift
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +29,17 @@ def test_every_scorer_stands_beside_its_bare_passes(measured: dict[str, Any]) ->
     assert {f"ctxpack-swift {state}, passes" for state in ("cold", "warm")} <= set(measured["ms"])
     assert "lexical, passes" not in measured["ms"]
     assert all(name in " ".join(measured["ms"]) for name in registry.SCORERS)
+
+
+def test_passes_are_those_of_a_call_with_a_new_query() -> None:
+    """Cold or warm, a query goes through two graphs, then each passage through the head."""
+    Swift().close()  # and with it what it remembers of queries
+    contenders = speed._contenders(list(sampled_passages(2)))
+    counts = {
+        state: len(contenders[f"ctxpack-swift {state}, passes"].args[0])
+        for state in ("cold", "warm")
+    }
+    assert counts == {"cold": 2 + 2 * 3, "warm": 2 + 2}
 
 
 def test_ratios_are_paired(measured: dict[str, Any]) -> None:
