@@ -1,9 +1,8 @@
 """What the language gate does, and how well scorers rank in a language, by data set and language.
 
-Where the ids of records in
-several languages end in the same number, as in XQuAD, English queries are also asked of passages in
-every other language, the reverse, and English queries of passages in both languages, with the
-evidence in one of them.
+Where the ids of records in several languages end in the same number, as in XQuAD, English queries
+are also asked of passages in every other language, the reverse, and English queries of passages in
+both languages, with the evidence in one of them.
 """
 
 from __future__ import annotations
