@@ -13,9 +13,9 @@ from ctxpack.stages.base import Call, Stage
 from ctxpack.stages.score import scored
 
 WEIGHTS: Final[Mapping[str, float]] = {
-    "span": 0.73,
-    "words": 0.57,
-    "constant": 0.39,
+    "span": 0.76,
+    "words": 0.58,
+    "constant": 0.45,
 }
 """What the log-odds of a span's two scores count: its own, and that of `by_words`.
 
