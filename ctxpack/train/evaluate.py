@@ -112,7 +112,7 @@ def named_scorer(name: str) -> Judged:
     """Return a scorer: a bundled one, ``bm25`` or ``embeddings:DIR`` by name, or by directory.
 
     Raises:
-        InputError: the name is none of these, and no directory of `ctxpack train`.
+        InputError: the name is none of these, and no directory that holds one model.
     """
     if name == "bm25":
         return Bm25Scorer()
@@ -120,8 +120,9 @@ def named_scorer(name: str) -> Judged:
         return EmbeddingScorer(Path(name.removeprefix("embeddings:")))
     if name in BUNDLED:
         return BUNDLED[name]()
-    for found in names_in(Path(name)):
-        return BUNDLED[found](path=name)
+    found = names_in(Path(name))
+    if len(found) == 1:
+        return BUNDLED[found[0]](path=name)
     raise InputError(
         f"--scorer {name}: must be {', '.join(BUNDLED)}, bm25, embeddings:DIR or a directory that"
         " `ctxpack train` wrote"

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ctxpack.scoring.bundled import BUNDLED
 from ctxpack.scoring.manifest import Manifest
 from ctxpack.train.baselines import Bm25Scorer
 from ctxpack.train.card import Story, card
-from ctxpack.train.evaluate import Judged, evaluate, named_scorer
+from ctxpack.train.evaluate import Judged, evaluate
 from ctxpack.train.fit import LOG, REPORT_STEPS
 from ctxpack.train.mixture import Mixture
 from ctxpack.train.pieces import word_pieces
@@ -70,7 +71,8 @@ def write_own_card(
         out: directory of the model.
         before: what it started from, where that scores anything.
     """
-    scorers: dict[str, Judged] = {"this model": named_scorer(str(out)), "BM25": Bm25Scorer()}
+    trained = BUNDLED[manifest.name](path=str(out))
+    scorers: dict[str, Judged] = {"this model": trained, "BM25": Bm25Scorer()}
     if before is not None:
         scorers["before training"] = before
     tables = {

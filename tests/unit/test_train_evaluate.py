@@ -70,6 +70,15 @@ def manifest(name: str, *trained_on: str) -> Manifest:
     )
 
 
+def test_directory_of_two_models_is_refused(tmp_path: Path) -> None:
+    """Which of them is meant is not guessed."""
+    for name in ("ctxpack-mini", "ctxpack-swift"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.json").write_text(manifest(name).model_dump_json())
+    with pytest.raises(InputError, match="must be ctxpack-swift"):
+        named_scorer(str(tmp_path))
+
+
 def test_card_describes_both_models() -> None:
     """Each has its version, its data, its diagrams; the table has a column a scorer."""
     manifests = [manifest("ctxpack-swift", "qed", "selqa"), manifest("ctxpack-mini", "qed")]
