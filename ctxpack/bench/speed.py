@@ -24,6 +24,7 @@ from ctxpack.bench.rounds import (
     summary,
     take_turns,
 )
+from ctxpack.bench.tables import passes_of
 from ctxpack.cache.opening import open_cache
 from ctxpack.errors import InputError
 from ctxpack.pipeline import Pipeline
@@ -101,11 +102,6 @@ def measure(study: Study) -> dict[str, Any]:
             name: {other: paired(cpu[name], cpu[other], np.divide) for other in cpu} for name in cpu
         },
     }
-
-
-def passes_of(name: str) -> str:
-    """Return what the bare passes of a contender are called."""
-    return f"{name}, passes"
 
 
 def _contenders(passages: Sequence[SplitPassage]) -> dict[str, Score]:

@@ -22,11 +22,16 @@ _TITLES = {
 }
 
 
+def passes_of(name: str) -> str:
+    """Return what the bare passes of a scorer are called."""
+    return f"{name}, passes"
+
+
 def speed_table(record: Mapping[str, Any]) -> Table:
     """Return milliseconds, and ratios to the bare passes of a call and to ctxpack-mini."""
     rows = []
     for name, ms in record["ms"].items():
-        ratios = [record["ratio"][name].get(other) for other in (f"{name}, passes", _JOINT)]
+        ratios = [record["ratio"][name].get(other) for other in (passes_of(name), _JOINT)]
         shown = ["" if ratio is None else f"{ratio:.3f}" for ratio in ratios]
         rows.append([name, *(f"{ms[key]:.1f}" for key in ("median", "p95", "cpu_median")), *shown])
     columns = ["scoring", "median ms", "p95 ms", "processor ms", "of its passes", f"of {_JOINT}"]
