@@ -58,6 +58,9 @@ class Rescore(Stage):
     also has the calls in other languages, nor where the second scorer does not know the language.
     What the deadline cuts short leaves the scores as they were.
 
+    A named threshold of a later `prune` stays the first scorer's. With the weights that are fitted
+    for the bundled models it then keeps fewer spans: see the decision about this step.
+
     Args:
         scorer: the second scorer, a pointwise one; default ``ctxpack-mini``.
         tokens: most tokens, 1 or more, that the texts of its passages have together; default 2000.

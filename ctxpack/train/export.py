@@ -46,7 +46,7 @@ CALIBRATION_SETS = (
 """Whose records calibration is fitted to (every other one) and measured on (the rest); if a mixture
 has none of these, all sets that it keeps for evaluation."""
 N_RECORDS = 120
-"""Most records of a set for each of the two."""
+"""Records of a large set for each of the two; of others fewer than twice as many."""
 ALL_SETS = "all sets"
 """What calibration is worth on the records of all of these together."""
 UNCALIBRATED = Calibration(relevance=(1.0, 0.0), evidence=(1.0, 0.0))
