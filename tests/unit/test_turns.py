@@ -157,6 +157,8 @@ def test_a_call_waits_no_longer_than_it_may(pool: ThreadPoolExecutor) -> None:
 def test_an_interrupted_call_leaves() -> None:
     """A caller that goes away takes its waiting units along."""
     turns, gate, caller = Turns(1, n_calls=8), threading.Event(), threading.get_ident()
+    # A shell starts what runs in the background with this signal ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def work(units: list[str]) -> list[str]:
         # Again, because one that arrives just before the caller begins to wait does not wake it.
@@ -165,10 +167,13 @@ def test_an_interrupted_call_leaves() -> None:
             gate.wait(1)
         return units
 
-    with pytest.raises(KeyboardInterrupt):
-        turns.take(work, "abc")
-    assert turns.n_waiting == 0
-    gate.set()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            turns.take(work, "abc")
+        assert turns.n_waiting == 0
+    finally:
+        gate.set()
+        signal.signal(signal.SIGINT, before)
     turns.close()
 
 
