@@ -14,7 +14,7 @@ from ctxpack.scoring.rarity import RarityTable
 from ctxpack.scoring.segments import Segment
 from ctxpack.train.fit import Run
 from ctxpack.train.mixture import FitSettings
-from ctxpack.train.model import N_HEADS, WIDTH, Head, QuerySide, SegmentSide
+from ctxpack.train.model import N_HEADS, WIDTH, Head, QuerySide, SegmentSide, feed_forward
 from ctxpack.train.step import Swift
 from ctxpack.train.weights import fresh
 
@@ -33,9 +33,7 @@ class TwoCross(Head):
         super().__init__()
         self.cross = nn.MultiheadAttention(WIDTH, N_HEADS, batch_first=True)
         self.cross_norm = nn.LayerNorm(WIDTH)
-        self.cross_mix = nn.Sequential(
-            nn.Linear(WIDTH, 2 * WIDTH), nn.GELU(), nn.Linear(2 * WIDTH, WIDTH)
-        )
+        self.cross_mix = feed_forward(2 * WIDTH)
 
     def _tokens(self, query: QuerySide, segment: SegmentSide, close: Tensor, parts: Any) -> Tensor:
         tokens = super()._tokens(query, segment, close, parts)

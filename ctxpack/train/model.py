@@ -139,14 +139,14 @@ class Head(nn.Module):  # type: ignore[misc]  # torch is Any to mypy
         self.told_bias = nn.Parameter(torch.full((N_HEADS,), 2.0))
         self.token_features = nn.Linear(N_TOKEN_FEATURES, WIDTH)
         self.token_norm = nn.LayerNorm(WIDTH)
-        self.token_mix = _feed_forward(2 * WIDTH)
+        self.token_mix = feed_forward(2 * WIDTH)
         self.pool = nn.Linear(WIDTH, N_HEADS)
-        self.node_features = _feed_forward(WIDTH, N_NODE_FEATURES)
+        self.node_features = feed_forward(WIDTH, N_NODE_FEATURES)
         self.neighbours = nn.Linear(2 * WIDTH, WIDTH)
         self.node_norm = nn.LayerNorm(WIDTH)
         self.node_attention = nn.Linear(WIDTH, 3 * WIDTH)
         self.node_mix_norm = nn.LayerNorm(WIDTH)
-        self.node_mix = _feed_forward(2 * WIDTH)
+        self.node_mix = feed_forward(2 * WIDTH)
         self.span_out = nn.Linear(WIDTH, 1)
         self.segment_out = nn.Linear(WIDTH, 1)
 
@@ -229,7 +229,8 @@ class Head(nn.Module):  # type: ignore[misc]  # torch is Any to mypy
         return nodes + self.node_mix(nodes)
 
 
-def _feed_forward(hidden: int, width_in: int = WIDTH) -> nn.Sequential:
+def feed_forward(hidden: int, width_in: int = WIDTH) -> nn.Sequential:
+    """Return two layers from `width_in` over `hidden` to `WIDTH` dimensions."""
     return nn.Sequential(nn.Linear(width_in, hidden), nn.GELU(), nn.Linear(hidden, WIDTH))
 
 

@@ -1,9 +1,10 @@
-"""A scorer whose scores a test can predict."""
+"""A scorer whose scores a test can predict, and a base model to train from."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -36,3 +37,24 @@ class WordScorer(ConfiguredScorer):
 def scorer() -> WordScorer:
     """Return the scorer."""
     return WordScorer()
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the directory of a tiny base model with random weights."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    from ctxpack.train.joint import N_APART
+
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=30522,
+        hidden_size=128,
+        num_hidden_layers=N_APART + 1,
+        num_attention_heads=4,
+        intermediate_size=64,
+    )
+    directory = tmp_path_factory.mktemp("models") / "tiny-base"
+    BertModel(config, add_pooling_layer=False).save_pretrained(directory)
+    return directory

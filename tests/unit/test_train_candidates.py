@@ -13,8 +13,6 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from transformers import BertConfig, BertModel  # noqa: E402
-
 from ctxpack.train import candidates  # noqa: E402
 from ctxpack.train.candidates import JUDGED, LEARNT, LINES, main  # noqa: E402
 from ctxpack.train.forms import CANDIDATES, NoCross, NoWords, SpanVectors, TwoCross  # noqa: E402
@@ -74,22 +72,6 @@ def test_second_cross_layer_ignores_padding() -> None:
     beside = QuerySide(pad(query[0], (0, 0, 0, 3)), *(pad(part, (0, 3)) for part in query[1:]))
     with torch.no_grad():
         torch.testing.assert_close(head(query, segment), head(beside, segment))
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the directory of a tiny base model with random weights."""
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=30522,
-        hidden_size=128,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        intermediate_size=64,
-    )
-    directory = tmp_path_factory.mktemp("base")
-    BertModel(config, add_pooling_layer=False).save_pretrained(directory)
-    return directory
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,6 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from tokenizers import Tokenizer  # noqa: E402
-from transformers import BertConfig, BertModel  # noqa: E402
 
 from ctxpack.scoring.manifest import MODELS  # noqa: E402
 from ctxpack.scoring.segments import WordPieces  # noqa: E402
@@ -28,22 +27,6 @@ SETTINGS = FitSettings(
     steps=4, frozen_layers=1, head_only_steps=1, batch_tokens=60, batch_queries=4, checkpoint_s=0
 )
 JOINT = SETTINGS.model_copy(update={"joint": True, "frozen_layers": N_APART})
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the directory of a tiny base model with random weights."""
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=30522,
-        hidden_size=128,
-        num_hidden_layers=N_APART + 1,
-        num_attention_heads=4,
-        intermediate_size=64,
-    )
-    directory = tmp_path_factory.mktemp("base")
-    BertModel(config, add_pooling_layer=False).save_pretrained(directory)
-    return directory
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ pytest.importorskip("transformers")
 pytest.importorskip("onnxscript")
 pytest.importorskip("matplotlib")
 
-from transformers import BertConfig, BertModel  # noqa: E402
+from transformers import BertModel  # noqa: E402
 
 from ctxpack import Passage, Pipeline  # noqa: E402
 from ctxpack.errors import InputError, ModelError  # noqa: E402
@@ -30,7 +30,6 @@ from ctxpack.scoring.swift import NAME, SwiftModel  # noqa: E402
 from ctxpack.train import own, whole  # noqa: E402
 from ctxpack.train.evaluate import evaluation_records  # noqa: E402
 from ctxpack.train.fit import Run  # noqa: E402
-from ctxpack.train.joint import N_APART  # noqa: E402
 from ctxpack.train.mixture import FitSettings  # noqa: E402
 from ctxpack.train.pieces import word_pieces  # noqa: E402
 from ctxpack.train.rebuild import encoder_weights  # noqa: E402
@@ -74,22 +73,6 @@ def record(number: int) -> dict[str, Any]:
             },
         ],
     }
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the directory of a tiny base model with random weights."""
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=30522,
-        hidden_size=128,
-        num_hidden_layers=N_APART + 1,
-        num_attention_heads=4,
-        intermediate_size=64,
-    )
-    directory = tmp_path_factory.mktemp("models") / "tiny-base"
-    BertModel(config, add_pooling_layer=False).save_pretrained(directory)
-    return directory
 
 
 @pytest.fixture(scope="module")
