@@ -70,6 +70,10 @@ def train(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of batches and augmentation.")] = None,
     licence: Annotated[str, typer.Option(help="Of your data, for the card.")] = "not stated",
+    teacher: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|DIR", help=f"Joint model to distil, too, as {JOINT}."),
+    ] = None,
     float32: _Float32 = False,
     threads: _Threads = None,
 ) -> None:
@@ -97,7 +101,14 @@ def train(
         fit = chosen.fit.model_copy(update={"seed": seed})
         chosen = chosen.model_copy(update={"fit": fit})
     plan = whole.Plan(
-        chosen, directory, start, out, steps, is_own=mixture is None, quantise=not float32
+        chosen,
+        directory,
+        start,
+        out,
+        steps,
+        is_own=mixture is None,
+        quantise=not float32,
+        teacher=teacher,
     )
     with _telling() as telling:
         whole.train(plan, telling)

@@ -13,6 +13,7 @@ from ctxpack.scoring.segments import Query, Segment, WordPieces
 from ctxpack.train.bm25 import Bm25
 from ctxpack.train.mixture import Negatives, Source
 from ctxpack.train.records import Candidate, Record, normalised
+from ctxpack.train.rename import Spellings
 
 N_MINED = 24
 """BM25 neighbours kept for a query."""
@@ -69,10 +70,16 @@ Admits = Callable[[Question, Sequence[int]], NDArray[np.bool_]]
 
 
 class Collection:
-    """Units and questions of a training run."""
+    """Units and questions of a training run.
 
-    def __init__(self, pieces: WordPieces) -> None:
+    Args:
+        pieces: the tokenizer.
+        spellings: is told every text; None where no names are looked for.
+    """
+
+    def __init__(self, pieces: WordPieces, spellings: Spellings | None = None) -> None:
         self.pieces = pieces
+        self._spellings = spellings
         self._numbers: dict[tuple[str, str], list[int]] = {}
         self.units: list[Unit] = []
         self.questions: list[Question] = []
@@ -98,6 +105,8 @@ class Collection:
         key = (passage.title or "", passage.text)
         if key not in self._numbers:
             segments = self.pieces.segments(candidate.split)
+            if self._spellings is not None:
+                self._spellings.add(passage.text, self.pieces.tokens(passage.text))
             at = len(self.units)
             self._numbers[key] = list(range(at, at + len(segments)))
             text, document = f" {normalised(passage.text)} ", (dataset, passage.title or "")

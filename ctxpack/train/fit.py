@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count, islice
@@ -20,9 +20,11 @@ from safetensors.torch import load_file
 from ctxpack.train import augment
 from ctxpack.train.batches import Batch, Batches, BatchSize
 from ctxpack.train.collection import Collection
+from ctxpack.train.distil import Taught
 from ctxpack.train.hops import second_hops
 from ctxpack.train.mixture import FitSettings
 from ctxpack.train.rearrange import rearranged
+from ctxpack.train.rename import Names
 from ctxpack.train.step import Rarity, Swift, losses
 from ctxpack.train.teacher import Teacher
 from ctxpack.train.weights import fresh, load_weights, start_projections, trainable, weights_of
@@ -62,11 +64,15 @@ class Lessons(NamedTuple):
         collection: passages and questions.
         teacher: what the base knows of them; None where nothing is distilled.
         weights: data set → passes over it in an epoch.
+        names: what may be renamed; None where nothing is.
+        joint: a joint model whose scores are distilled, too; None for none.
     """
 
     collection: Collection
     teacher: Teacher | None
     weights: dict[str, float]
+    names: Names | None = None
+    joint: Swift | None = None
 
 
 def nobody(figures: Figures) -> None:
@@ -190,7 +196,15 @@ class Run:
             other = np.random.default_rng((self.settings.seed, self.progress.step, 1))
             batch, segments = rearranged(batch, segments, shares, collection.pieces, other)
         batch, queries = second_hops(batch, segments, queries, rng)
-        named = losses(self.swift, batch, segments, queries, cosines)
+        by_name = np.random.default_rng((self.settings.seed, self.progress.step, 2))
+        if lessons.names is not None and by_name.random() < shares.renamed:
+            segments, queries = lessons.names.renamed(segments, queries, by_name)
+            cosines = None  # the base's are of the names as they were
+        extra = None
+        if lessons.joint is not None:
+            n = self.settings.taught_queries
+            extra = Taught(lessons.joint, batch, segments, queries, n, by_name).losses
+        named = losses(self.swift, batch, segments, queries, cosines, extra)
         self._optimiser.zero_grad(set_to_none=True)
         named["total"].backward()
         for group in self._optimiser.param_groups:
@@ -258,8 +272,12 @@ def _schedule(step: int, steps: int) -> float:
 
 
 def _mean(figures: list[dict[str, float]]) -> dict[str, float]:
-    """Return the mean of each figure: ``[{"a": 1}, {"a": 2}]`` → ``{"a": 1.5}``."""
-    return {name: round(sum(one[name] for one in figures) / len(figures), 4) for name in figures[0]}
+    """Return the mean of each figure where it is: ``[{"a": 1}, {"a": 2, "b": 1}]`` → a 1.5, b 1."""
+    found: defaultdict[str, list[float]] = defaultdict(list)
+    for one in figures:
+        for name, value in one.items():
+            found[name].append(value)
+    return {name: round(sum(values) / len(values), 4) for name, values in found.items()}
 
 
 def _endless(batches: Batches, seed: int) -> Iterator[Batch]:

@@ -1,4 +1,4 @@
-"""Losses of one batch: two rankings and two probabilities, of passages and of spans."""
+"""Losses of one batch: rankings and probabilities of passages and of spans, and what is taught."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Scored(NamedTuple):
     Args:
         question: (n,) int64, index of the query in the batch.
         logits: (n,).
-        labels: (n,) 1 for relevant or evidence, else 0.
+        labels: (n,) 1 for relevant or evidence, else 0; or a teacher's logits, see `agreement`.
     """
 
     question: Tensor
@@ -40,13 +40,7 @@ def ranking(scored: Scored, any_of: Tensor) -> Tensor:
         scored: items of all queries.
         any_of: (n_questions,) bool.
     """
-    order = torch.argsort(scored.question, stable=True)
-    question, logits, labels = (part[order] for part in scored)
-    counts = torch.bincount(question, minlength=len(any_of))
-    rank = torch.arange(len(question)) - (counts.cumsum(0) - counts)[question]
-    table = logits.new_full((len(any_of), int(counts.max())), NEVER)
-    table = table.index_put((question, rank), logits)
-    positive = torch.zeros_like(table).index_put((question, rank), labels)
+    table, positive = _tables(scored, len(any_of), 0)
     n_positive = positive.sum(1)
     negatives = table.masked_fill(positive > 0, NEVER).logsumexp(1, keepdim=True)
     positives = table.masked_fill(positive == 0, NEVER).logsumexp(1, keepdim=True)
@@ -54,7 +48,43 @@ def ranking(scored: Scored, any_of: Tensor) -> Tensor:
     apart = (torch.logaddexp(table, negatives) - table) * positive
     apart = apart.sum(1) / n_positive.clamp(min=1)
     loss = torch.where(any_of, together.squeeze(1), apart)[n_positive > 0]
-    return loss.mean() if len(loss) else logits.sum() * 0
+    return loss.mean() if len(loss) else scored.logits.sum() * 0
+
+
+def agreement(scored: Scored, n_questions: int) -> Tensor:
+    """Return how far the ranking of each query's items is from the one that a teacher gives them.
+
+    The Kullback-Leibler divergence of the softmax over a query's items, a mean over the queries
+    that have any.
+
+    Args:
+        scored: items of all queries; their labels are the teacher's logits.
+        n_questions: queries in the batch.
+    """
+    own, taught = _tables(scored, n_questions, NEVER)
+    there = (taught > NEVER).any(1)
+    if not there.any():
+        return scored.logits.sum() * 0
+    return functional.kl_div(
+        own[there].log_softmax(-1),
+        taught[there].log_softmax(-1),
+        reduction="batchmean",
+        log_target=True,
+    )
+
+
+def _tables(scored: Scored, n_questions: int, unlabelled: float) -> tuple[Tensor, Tensor]:
+    """Return logits and labels, (n_questions, most items of one).
+
+    Where a query has no more items a logit is `NEVER` and a label `unlabelled`.
+    """
+    order = torch.argsort(scored.question, stable=True)
+    question, logits, labels = (part[order] for part in scored)
+    counts = torch.bincount(question, minlength=n_questions)
+    rank = torch.arange(len(question)) - (counts.cumsum(0) - counts)[question]
+    shape = n_questions, int(counts.max())
+    table = logits.new_full(shape, NEVER).index_put((question, rank), logits)
+    return table, logits.new_full(shape, unlabelled).index_put((question, rank), labels)
 
 
 def probability(scored: Scored, n_questions: int) -> Tensor:

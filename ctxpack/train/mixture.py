@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from hashlib import blake2b
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ctxpack.errors import RecipeError
 
@@ -16,6 +16,8 @@ MIXTURES = Path(__file__).parent / "mixtures"
 """Directory of what the shipped weights were made with."""
 SHIPPED = MIXTURES / "swift.yaml"
 """With the data sets of both models."""
+BRIDGED = "bridged"
+"""Name of the data set of bridged questions; see `Bridges`."""
 Negatives = Literal["record", "document", "mined", "auto"]
 Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -50,6 +52,23 @@ class Source(BaseModel):
     negatives: Negatives = "record"
 
 
+class Bridges(BaseModel):
+    """Questions of two hops that are made of questions of one; see `bridges.bridged`.
+
+    Args:
+        sources: data sets of role ``train`` whose questions are bridged, and whose passages they
+            are bridged with.
+        weight: passes over the bridged questions in one epoch.
+        per_question: most bridged questions that are made of one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sources: tuple[str, ...] = Field(min_length=1)
+    weight: Weight = 1.0
+    per_question: int = Field(default=3, ge=1)
+
+
 class Augment(BaseModel):
     """Shares of what is changed before it is learnt from.
 
@@ -63,6 +82,7 @@ class Augment(BaseModel):
         listed: segments whose spans become items of a Markdown list.
         tabled: segments whose spans become rows of a Markdown table.
         merged: segments that another one's spans are put before or behind.
+        renamed: batches in which rare names stand for others.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -76,6 +96,7 @@ class Augment(BaseModel):
     listed: Share = 0.0
     tabled: Share = 0.0
     merged: Share = 0.0
+    renamed: Share = 0.0
 
     @property
     def rearranges(self) -> bool:
@@ -102,6 +123,7 @@ class FitSettings(BaseModel):
         mined_below: a mined passage is a negative only if the teacher's cosine with the query is
             below this share of its highest cosine with a relevant passage (Moreira et al.,
             "NV-Retriever", 2024: 0.95); None for every one.
+        taught_queries: queries of a batch that a joint teacher scores too, where there is one.
         augment: see `Augment`.
         checkpoint_s: seconds between checkpoints.
         evaluate_s: seconds between evaluations.
@@ -121,6 +143,7 @@ class FitSettings(BaseModel):
     batch_hard: int = 3
     batch_candidates: int = 10
     mined_below: float | None = None
+    taught_queries: int = 3
     augment: Augment = Augment()
     checkpoint_s: float = 240.0
     evaluate_s: float = 900.0
@@ -133,6 +156,7 @@ class Mixture(BaseModel):
         base: name of the base model, for the manifest.
         fit: see `FitSettings`.
         sources: the data sets by name.
+        bridges: see `Bridges`; None for no bridged questions.
         kept_out: what no training record may share with an evaluation record: a query, and the
             text of ``any`` of its passages or of a ``gold`` one.
     """
@@ -142,7 +166,18 @@ class Mixture(BaseModel):
     base: str = ""
     fit: FitSettings
     sources: dict[str, Source]
+    bridges: Bridges | None = None
     kept_out: Literal["any", "gold"] = "any"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        learnt = [name for name, source in self.sources.items() if source.role == "train"]
+        for name in self.bridges.sources if self.bridges else ():
+            if name not in learnt:
+                raise ValueError(f"`bridges.sources` must be among {learnt}, got {name!r}")
+        if self.bridges and BRIDGED in self.sources:
+            raise ValueError(f"`sources` must not hold {BRIDGED!r} beside `bridges`")
+        return self
 
     @classmethod
     def load(cls, path: Path) -> Mixture:

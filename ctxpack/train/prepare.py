@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from ctxpack.scoring.segments import WordPieces
+from ctxpack.train.bridges import bridged
 from ctxpack.train.collection import Collection
-from ctxpack.train.mixture import Mixture, Source, partition
+from ctxpack.train.mixture import BRIDGED, Mixture, Source, partition
 from ctxpack.train.overlap import EvaluationIndex
-from ctxpack.train.records import normalised, parse, read
+from ctxpack.train.records import Record, normalised, parse, read
+from ctxpack.train.rename import Spellings
 
 Raw = dict[str, Any]
 
@@ -44,16 +46,27 @@ class Prepared:
     @property
     def weights(self) -> dict[str, float]:
         """Passes over each data set in an epoch."""
-        return {name: source.weight for name, source in self.mixture.sources.items()}
+        weights = {name: source.weight for name, source in self.mixture.sources.items()}
+        bridges = self.mixture.bridges
+        return weights if bridges is None else {**weights, BRIDGED: bridges.weight}
 
-    def collection(self, pieces: WordPieces) -> Collection:
-        """Return the training collection, before negatives are mined."""
-        collection = Collection(pieces)
+    def collection(self, pieces: WordPieces, spellings: Spellings | None = None) -> Collection:
+        """Return the training collection, before negatives are mined; see `Collection`."""
+        collection = Collection(pieces, spellings)
+        bridges = self.mixture.bridges
+        crossed: dict[str, list[Record]] = {}
         for name, raws in self.train.items():
             asked = Counter(normalised(raw["query"]) for raw in raws)
             source = self.mixture.sources[name]
-            for raw in raws:
-                collection.add(parse(raw), name, _resolved(source, asked[normalised(raw["query"])]))
+            records = [parse(raw) for raw in raws]
+            for record in records:
+                collection.add(record, name, _resolved(source, asked[normalised(record.query)]))
+            if bridges is not None and name in bridges.sources:
+                crossed[name] = records
+        if bridges is not None:
+            seed, rule = self.mixture.fit.seed, Source(file="", licence="", negatives="mined")
+            for record in bridged(crossed, per_question=bridges.per_question, seed=seed):
+                collection.add(record, BRIDGED, rule)
         return collection
 
 

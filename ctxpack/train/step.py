@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ctxpack.scoring.segments import Query, Segment
 from ctxpack.train.batches import Batch
-from ctxpack.train.losses import Scored, distillation, probability, ranking
+from ctxpack.train.losses import TEMPERATURE, Scored, agreement, distillation, probability, ranking
 from ctxpack.train.model import (
     Encoder,
     Head,
@@ -30,23 +30,28 @@ WEIGHTS = {
     "relevance": 0.2,
     "evidence": 0.2,
     "distilled": 0.5,
+    "order": 0.2,
 }
 """What each loss counts."""
 
 Rarity = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 Autocast = Callable[[], AbstractContextManager[object]]
+Logits = list[tuple[Tensor, Tensor]]
+"""For every segment that a query is scored against, in order: of relevance (n_asking,) and of spans
+(n_asking, n_spans)."""
+Extra = Callable[[Logits], dict[str, Tensor]]
+"""Further losses of a batch, by name."""
 
 
 class Scores(NamedTuple):
     """What a model says of the segments of a batch.
 
     Args:
-        logits: for every segment that a query is scored against, in order: of relevance
-            (n_asking,) and of spans (n_asking, n_spans).
+        logits: see `Logits`.
         cosines: (n_queries, n_segments) of mean vectors; None where the sides are read together.
     """
 
-    logits: list[tuple[Tensor, Tensor]]
+    logits: Logits
     cosines: Tensor | None
 
 
@@ -143,6 +148,7 @@ def losses(
     segments: Sequence[Segment],
     queries: Sequence[Query],
     cosines: Tensor | None,
+    extra: Extra | None = None,
 ) -> dict[str, Tensor]:
     """Return the named losses of a batch; ``total`` is what is minimised.
 
@@ -153,16 +159,22 @@ def losses(
         queries: of the batch's questions, perhaps augmented.
         cosines: (n, n_units), the base's own of the first n questions with every unit; None where
             they are not distilled.
+        extra: gives further losses, each as it counts.
     """
     asking = [[pair.question for pair in pairs] for pairs in batch.pairs]
     found = swift.scored(queries, segments, asking)
-    relevance, spans = [], []
-    for (segment_logits, span_logits), pairs in zip(
-        found.logits, filter(None, batch.pairs), strict=True
+    relevance, spans, taught = [], [], []
+    for unit, (segment_logits, span_logits) in zip(
+        (unit for unit, pairs in enumerate(batch.pairs) if pairs), found.logits, strict=True
     ):
+        pairs = batch.pairs[unit]
         chosen = torch.tensor([pair.question for pair in pairs])
         relevant = torch.tensor([float(pair.relevant) for pair in pairs])
         relevance.append(Scored(chosen, segment_logits, relevant))
+        if cosines is not None:
+            wrong = (relevant == 0) & (chosen < len(cosines))
+            near = cosines[chosen[wrong], unit] / TEMPERATURE
+            taught.append(Scored(chosen[wrong], segment_logits[wrong], near))
         known = {row: pair.labels for row, pair in enumerate(pairs) if pair.labels is not None}
         if known:
             rows = list(known)
@@ -172,8 +184,11 @@ def losses(
     named = _named(batch, _joined(relevance), _joined(spans))
     if found.cosines is not None and cosines is not None:
         named["distilled"] = distillation(found.cosines[: len(cosines)], cosines)
+        # What is not relevant keeps the order that the base sees in it.
+        named["order"] = agreement(_joined(taught), len(batch.questions))
     total = sum(WEIGHTS[name] * loss for name, loss in named.items())
-    return {"total": total, **named}
+    further = {} if extra is None else extra(found.logits)
+    return {"total": total + sum(further.values()), **named, **further}
 
 
 def _named(batch: Batch, relevance: Scored, spans: Scored) -> dict[str, Tensor]:

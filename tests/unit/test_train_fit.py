@@ -6,6 +6,7 @@ import json
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -14,14 +15,18 @@ pytest.importorskip("transformers")
 from tokenizers import Tokenizer  # noqa: E402
 
 from ctxpack.scoring.manifest import MODELS  # noqa: E402
+from ctxpack.scoring.rarity import RarityTable  # noqa: E402
 from ctxpack.scoring.segments import WordPieces  # noqa: E402
+from ctxpack.train.batches import Batch  # noqa: E402
 from ctxpack.train.collection import Collection, rarity_table  # noqa: E402
 from ctxpack.train.fit import LOG, Lessons, Run  # noqa: E402
 from ctxpack.train.joint import N_APART  # noqa: E402
-from ctxpack.train.mixture import FitSettings, Source  # noqa: E402
+from ctxpack.train.mixture import Augment, FitSettings, Source  # noqa: E402
+from ctxpack.train.pieces import continuations  # noqa: E402
 from ctxpack.train.records import parse  # noqa: E402
+from ctxpack.train.rename import Spellings  # noqa: E402
 from ctxpack.train.teacher import Teacher, base_embeddings  # noqa: E402
-from ctxpack.train.weights import weights_of  # noqa: E402
+from ctxpack.train.weights import fresh, weights_of  # noqa: E402
 
 SETTINGS = FitSettings(
     steps=4, frozen_layers=1, head_only_steps=1, batch_tokens=60, batch_queries=4, checkpoint_s=0
@@ -100,3 +105,49 @@ def test_frozen_layers_stay(tmp_path: Path, base: Path, lessons: Lessons) -> Non
     made.train(lessons, lambda swift: {})
     after = list(made.swift.encoder.base.encoder.layer[0].parameters())
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def watched(made: Run, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, float]]:
+    """Return a list that gets the figures of every step of a run."""
+    figures: list[dict[str, float]] = []
+    step = made._step
+
+    def seen(lessons: Lessons, batch: Batch) -> dict[str, float]:
+        figures.append(step(lessons, batch))
+        return figures[-1]
+
+    monkeypatch.setattr(made, "_step", seen)
+    return figures
+
+
+def test_names_and_a_teacher_change_what_is_learnt(
+    tmp_path: Path, base: Path, lessons: Lessons, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Renamed batches and a joint teacher reach the weights, and the log tells of the teacher."""
+    spellings = Spellings(continuations())
+    pieces = lessons.collection.pieces
+    for text in ("I met Ann.", "He saw Ann.", "We like Bob.", "They like Bob."):
+        spellings.add(text, pieces.tokens(text))
+    rarity = rarity_table([unit.segment for unit in lessons.collection.units])
+    names = spellings.names(RarityTable(np.array([1]), np.ones(1, np.float32)))
+    assert len(names.keys) == 2
+    ways = {
+        "plain": (SETTINGS, lessons),
+        "renamed": (
+            SETTINGS.model_copy(update={"augment": Augment(renamed=1.0)}),
+            lessons._replace(names=names),
+        ),
+        "taught": (SETTINGS, lessons._replace(joint=fresh(base, rarity, N_APART, joint=True))),
+    }
+    found = {}
+    for way, (settings, learnt) in ways.items():
+        made = run(tmp_path / way, base, learnt, settings)
+        figures = watched(made, monkeypatch)
+        made.train(learnt, lambda swift: {})
+        found[way] = torch.cat([weight.flatten() for weight in weights_of(made.swift).values()])
+        taught = [one["taught_spans"] for one in figures if "taught_spans" in one]
+        assert len(taught) == (SETTINGS.steps if way == "taught" else 0)
+        assert all(value > 0 for value in taught)
+        assert all(("distilled" in one) != (way == "renamed") for one in figures)
+    assert not torch.equal(found["plain"], found["renamed"])
+    assert not torch.equal(found["plain"], found["taught"])
