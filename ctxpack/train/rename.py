@@ -98,7 +98,8 @@ class Names:
         self, segments: Sequence[Segment], queries: Sequence[Query], rng: np.random.Generator
     ) -> tuple[list[Segment], list[Query]]:
         """Return the texts of a batch, with `RENAMED` of the names in them replaced by others."""
-        words = np.unique(np.concatenate([text.words for text in (*segments, *queries)]))
+        texts = [text.words for text in segments] + [text.words for text in queries]
+        words = np.unique(np.concatenate(texts))
         here = np.intersect1d(words, self.keys)
         chosen = here[rng.random(len(here)) < RENAMED].tolist()
         foreign = np.flatnonzero(~np.isin(self.keys, here))
