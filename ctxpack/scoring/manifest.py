@@ -54,6 +54,11 @@ class Manifest(BaseModel):
     training: dict[str, Any]
 
     @property
+    def path(self) -> str:
+        """Where it is kept itself."""
+        return f"{self.name}/{_MANIFEST}"
+
+    @property
     def upper(self) -> str:
         """The file of the upper layers."""
         return f"{self.name}/upper.onnx"

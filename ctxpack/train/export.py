@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -73,20 +77,37 @@ def load_run(run: Path, base: Path, settings: FitSettings) -> tuple[Swift, Path]
     return model, run / RARITY_FILE
 
 
+def name_of(model: Swift) -> str:
+    """Return the name of the bundled model that a trained one is of the kind of."""
+    return mini.NAME if isinstance(model, Mini) else swift.NAME
+
+
+@contextmanager
+def beside(name: str, out: Path) -> Iterator[Path]:
+    """Yield an empty directory in a models directory, for a model's new files until `publish`.
+
+    It is removed in the end; what a kill leaves of it, the next export of the model removes.
+    """
+    part = out / f"{name}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        yield part
+    finally:
+        shutil.rmtree(part)
+
+
 def write_graphs(model: Swift, rarity: Path, out: Path, *, quantise: bool = True) -> Manifest:
     """Write a model's files; return a manifest that is not calibrated yet.
 
     Args:
         model: the trained model.
         rarity: its rarity file.
-        out: the models directory; it may hold the other model, if both share what models share.
+        out: a directory without a model.
         quantise: whether the encoder's weights and activations are rounded to int8; else all is
             float32.
-
-    Raises:
-        InputError: another model in the directory needs other shared files.
     """
-    name = mini.NAME if isinstance(model, Mini) else swift.NAME
+    name = name_of(model)
     manifest = Manifest(
         name=name,
         version="",
@@ -95,7 +116,7 @@ def write_graphs(model: Swift, rarity: Path, out: Path, *, quantise: bool = True
         operating_points={},
         training={},
     )
-    (out / name).mkdir(parents=True, exist_ok=True)
+    (out / name).mkdir(parents=True)
     encoder = model.encoder
     contents = {
         TOKENIZER: (MODELS / TOKENIZER).read_bytes(),
@@ -105,7 +126,6 @@ def write_graphs(model: Swift, rarity: Path, out: Path, *, quantise: bool = True
         manifest.head: head_graph(model.head).SerializeToString(),
     }
     files = {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()}
-    check_shared(name, files, out)
     for file, content in contents.items():
         (out / file).write_bytes(content)
     version = hashlib.sha256("".join(files.values()).encode()).hexdigest()[:12]
@@ -183,10 +203,26 @@ def _share(flags: Any) -> float:
     return round(float(np.mean(flags)), 4)
 
 
-def save(manifest: Manifest, out: Path, training: dict[str, Any]) -> Manifest:
-    """Write the manifest with a summary of the training, and return it."""
-    done = manifest.model_copy(update={"training": training})
-    path = out / done.name / "manifest.json"
-    path.with_suffix(".part").write_text(done.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    os.replace(path.with_suffix(".part"), path)
-    return done
+def publish(manifest: Manifest, part: Path, out: Path) -> None:
+    """Put a model's files, and at last its manifest, in the place of those of before.
+
+    Files that are the same, as the shared ones mostly are, stay. A kill before the first rename
+    leaves the model of before, one after the last the new model. One between, within milliseconds,
+    leaves new files with the manifest of before: to load that is a `ModelError` that names a file
+    and its SHA-256, until the export is run again. Where there was no model, there is none before
+    the last rename.
+
+    Args:
+        manifest: the model's.
+        part: directory that its files are in.
+        out: the models directory.
+    """
+    (out / manifest.name).mkdir(exist_ok=True)
+    (part / manifest.path).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    changed = [file for file in manifest.files if not _same(part / file, out / file)]
+    for file in (*changed, manifest.path):
+        os.replace(part / file, out / file)
+
+
+def _same(new: Path, old: Path) -> bool:
+    return old.is_file() and filecmp.cmp(new, old, shallow=False)

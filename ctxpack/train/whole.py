@@ -22,7 +22,15 @@ from ctxpack.scoring.rarity import RarityTable
 from ctxpack.train import own
 from ctxpack.train.batches import Batches, BatchSize
 from ctxpack.train.collection import Admits, Collection, rarity_table
-from ctxpack.train.export import calibrated, load_run, save, write_graphs
+from ctxpack.train.export import (
+    beside,
+    calibrated,
+    check_shared,
+    load_run,
+    name_of,
+    publish,
+    write_graphs,
+)
 from ctxpack.train.fit import Lessons, Run, Watch
 from ctxpack.train.mixture import FitSettings, Mixture
 from ctxpack.train.pieces import word_pieces
@@ -137,20 +145,28 @@ class Trained(NamedTuple):
     ) -> Manifest:
         """Write the model's files, calibrated, and return its manifest.
 
+        The model that `out` holds by that name stays until all is ready; see `export.publish`.
+
         Args:
-            out: the models directory.
+            out: the models directory; it may hold the other model, if both share what models share.
             records: data set → raw records to calibrate with.
             quantise: see `Plan`.
 
         Raises:
-            InputError: there is no evidence in the records.
+            InputError: there is no evidence in the records, or another model in the directory
+                needs other shared files.
             ModelError: the run has no checkpoint.
         """
-        model = load_run(self.run, self.start.directory, self.mixture.fit)
-        manifest = write_graphs(*model, out, quantise=quantise)
-        manifest, quality = calibrated(manifest, out, records)
-        training = summary(self.run, self.mixture, quality, self.hardware)
-        return save(manifest, out, {**training, "base": self.mixture.base or self.start.name})
+        model, rarity = load_run(self.run, self.start.directory, self.mixture.fit)
+        with beside(name_of(model), out) as part:
+            manifest = write_graphs(model, rarity, part, quantise=quantise)
+            check_shared(manifest.name, manifest.files, out)
+            manifest, quality = calibrated(manifest, part, records)
+            training = summary(self.run, self.mixture, quality, self.hardware)
+            training["base"] = self.mixture.base or self.start.name
+            manifest = manifest.model_copy(update={"training": training})
+            publish(manifest, part, out)
+        return manifest
 
 
 def hardware(device: str) -> str:

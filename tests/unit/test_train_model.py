@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -15,13 +13,11 @@ import onnx  # noqa: E402
 import onnxruntime as ort  # noqa: E402
 from transformers import BertConfig, BertModel  # noqa: E402
 
-from ctxpack.errors import InputError, ModelError  # noqa: E402
-from ctxpack.scoring.manifest import SHARED, Manifest  # noqa: E402
-from ctxpack.train import export  # noqa: E402
+from ctxpack.errors import ModelError  # noqa: E402
 from ctxpack.train.export_encoder import lower_graph, upper_graph  # noqa: E402
 from ctxpack.train.export_head import INPUTS, head_graph, head_weights  # noqa: E402
 from ctxpack.train.joint import JointEncoder  # noqa: E402
-from ctxpack.train.losses import Scored, ranking  # noqa: E402
+from ctxpack.train.losses import Scored, agreement, ranking  # noqa: E402
 from ctxpack.train.model import WIDTH, Encoder, Head, QuerySide, SegmentSide  # noqa: E402
 from ctxpack.train.rebuild import EncoderWeights, encoder_weights  # noqa: E402
 
@@ -54,6 +50,23 @@ def scored(logits: list[float], labels: list[float]) -> Scored:
     """Return items of one query."""
     question = torch.zeros(len(logits), dtype=torch.int64)
     return Scored(question, torch.tensor(logits), torch.tensor(labels).float())
+
+
+def test_agreement_is_of_rankings() -> None:
+    """A teacher's logits may be shifted, a query at a time; what is turned round costs."""
+    question = torch.tensor([1, 0, 1, 0])
+    own = Scored(question, torch.tensor([1.0, 5, 3, 7]), torch.tensor([11.0, -5, 13, -3]))
+    assert float(agreement(own, 3)) == pytest.approx(0, abs=1e-6)
+    turned = own._replace(labels=torch.tensor([13.0, -5, 11, -3]))
+    share = 1 / (1 + np.exp(-2))
+    wanted = (2 * share - 1) * 2 / 2  # of two queries
+    assert float(agreement(turned, 3)) == pytest.approx(wanted, abs=1e-5)
+
+
+def test_nothing_taught_is_agreed() -> None:
+    """A batch without such items has no such loss."""
+    none = Scored(torch.zeros(0, dtype=torch.int64), torch.zeros(0), torch.zeros(0))
+    assert float(agreement(none, 2)) == 0
 
 
 def test_ranking_loss_is_small_when_the_positive_leads() -> None:
@@ -218,17 +231,6 @@ def test_rebuilt_encoder_has_the_same_graphs(kind: type[Encoder], quantise: bool
     graphs = Graphs(untrained(kind), quantise=quantise)
     again = rebuilt(kind, encoder_weights(*graphs.files))
     assert Graphs(again, quantise=quantise).files == graphs.files
-
-
-def test_model_with_other_lower_layers_needs_its_own_directory(tmp_path: Path) -> None:
-    """Files that models share are never changed under another model."""
-    files = dict.fromkeys(SHARED, "0a")
-    (tmp_path / "ctxpack-swift").mkdir()
-    manifest = Manifest.load("ctxpack-swift").model_copy(update={"files": files})
-    (tmp_path / "ctxpack-swift" / "manifest.json").write_text(manifest.model_dump_json())
-    export.check_shared("ctxpack-mini", files, tmp_path)
-    with pytest.raises(InputError, match=r"ctxpack-swift there has another 'lower\.onnx'"):
-        export.check_shared("ctxpack-mini", files | {"lower.onnx": "0b"}, tmp_path)
 
 
 def rebuilt(kind: type[Encoder], weights: EncoderWeights) -> Encoder:

@@ -18,6 +18,7 @@ pytest.importorskip("transformers")
 pytest.importorskip("onnxscript")
 pytest.importorskip("matplotlib")
 
+import onnx  # noqa: E402
 from transformers import BertModel  # noqa: E402
 
 from ctxpack import Passage, Pipeline  # noqa: E402
@@ -27,7 +28,7 @@ from ctxpack.scoring.bundled import BUNDLED, Mini, Swift  # noqa: E402
 from ctxpack.scoring.manifest import LOWER, MODELS, Manifest, names_in  # noqa: E402
 from ctxpack.scoring.rarity import RarityTable  # noqa: E402
 from ctxpack.scoring.swift import NAME, SwiftModel  # noqa: E402
-from ctxpack.train import own, whole  # noqa: E402
+from ctxpack.train import calibrate, export, own, whole  # noqa: E402
 from ctxpack.train.evaluate import evaluation_records  # noqa: E402
 from ctxpack.train.fit import Run  # noqa: E402
 from ctxpack.train.mixture import FitSettings  # noqa: E402
@@ -248,6 +249,50 @@ def test_finished_run_is_read_for_another_export(trained: Trained) -> None:
     run = whole.Trained.load(trained.out / RUN, "a CPU")
     assert run.mixture.fit.joint == (trained.name == Mini.name)
     assert [len(raws) for raws in evaluation_records(run.mixture, Path()).values()] == [8]
+
+
+@pytest.fixture
+def again(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Return what exports a model to `tmp_path`, which holds it, in the precision it lacks there.
+
+    Its head comes from its file, because to trace one takes ten seconds.
+    """
+    ignored = shutil.ignore_patterns("run")
+    shutil.copytree(trained.out, tmp_path, dirs_exist_ok=True, ignore=ignored)
+    head = onnx.load(tmp_path / trained.name / "head.onnx")
+    monkeypatch.setattr(export, "head_graph", lambda _: head)
+    run = whole.Trained.load(trained.out / RUN, "a CPU")
+    records = evaluation_records(run.mixture, Path())
+    return lambda: run.export(tmp_path, records, quantise=not trained.plan.quantise) and None
+
+
+def die(_: object) -> None:
+    """Stand for a kill."""
+    raise KeyboardInterrupt
+
+
+def test_export_killed_while_calibrating_leaves_the_model_of_before(
+    again: Callable[[], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new files are beside the old ones until the manifest is ready, too."""
+    before = exported_logits(tmp_path)
+    monkeypatch.setattr(calibrate, "fit", die)
+    with pytest.raises(KeyboardInterrupt):
+        again()
+    np.testing.assert_array_equal(exported_logits(tmp_path), before)
+
+
+def test_export_takes_the_place_of_the_model_of_before(
+    again: Callable[[], None], tmp_path: Path
+) -> None:
+    """Almost the same logits come from another file, and nothing is left beside."""
+    (name,) = names_in(tmp_path)
+    (tmp_path / f"{name}.part" / name).mkdir(parents=True)  # of an export that was killed
+    before, files = exported_logits(tmp_path), Manifest.load(name, models=tmp_path).files
+    again()
+    assert Manifest.load(name, models=tmp_path).files[LOWER] != files[LOWER]
+    np.testing.assert_allclose(exported_logits(tmp_path), before, atol=0.05)
+    assert not list(tmp_path.glob("*.part"))
 
 
 def test_installed_encoder_is_rebuilt() -> None:
