@@ -1,4 +1,4 @@
-"""Augmentation: titles left out and queries cut down to their telling words."""
+"""Augmentation: titles and words left out, and queries cut down to their telling words."""
 
 from __future__ import annotations
 
@@ -10,15 +10,22 @@ from ctxpack.train.mixture import Augment
 
 COMMON = 0.35
 """Rarity below which a word is left out of a keyword query."""
+LOST_OF_QUERY, LOST_OF_SEGMENT = 0.2, 0.1
+"""Shares of the words that are left out where chance says which."""
 
 
 def segment(whole: Segment, shares: Augment, rng: np.random.Generator) -> Segment:
-    """Return the segment, now and then without its title."""
-    if rng.random() >= shares.untitled:
-        return whole
-    keep = whole.nodes > 0
-    keep[[0, -1]] = True
-    return Segment(whole.ids[keep], whole.words[keep], whole.nodes[keep], whole.spans)
+    """Return the segment, now and then without its title, or without some words."""
+    if rng.random() < shares.untitled:
+        keep = whole.nodes > 0
+        keep[[0, -1]] = True
+        whole = _part(whole, keep)
+    if shares.thinned and rng.random() < shares.thinned:
+        dropped = (whole.words != 0) & (rng.random(len(whole.words)) < LOST_OF_SEGMENT)
+        keep = _kept(whole, dropped)
+        remaining = np.bincount(whole.nodes[keep], minlength=int(whole.nodes.max()) + 1)
+        whole = _part(whole, keep | (remaining == 0)[whole.nodes])  # no span is lost
+    return whole
 
 
 def query(
@@ -36,12 +43,22 @@ def query(
     if draw < shares.keywords:
         dropped = (whole.words != 0) & (rarity < COMMON)
     elif draw < shares.keywords + shares.gaps:
-        dropped = (whole.words != 0) & (rng.random(len(whole.words)) < 0.2)
+        dropped = (whole.words != 0) & (rng.random(len(whole.words)) < LOST_OF_QUERY)
     else:
         return whole
-    # Continuations go with the word that they continue.
-    word = np.maximum.accumulate(np.where(whole.words != 0, np.arange(len(whole.words)), 0))
-    keep = ~dropped[word] | (whole.ids == whole.ids[0]) | (whole.ids == whole.ids[-1])
+    keep = _kept(whole, dropped)
     if keep.sum() < 4:
         return whole
     return Query(whole.ids[keep], whole.words[keep], whole.told[keep])
+
+
+def _kept(text: Query | Segment, dropped: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return (n_tokens,): what stays where words are dropped, their continuations with them."""
+    word = np.maximum.accumulate(np.where(text.words != 0, np.arange(len(text.words)), 0))
+    marks = (text.ids == text.ids[0]) | (text.ids == text.ids[-1])
+    kept: NDArray[np.bool_] = ~dropped[word] | marks
+    return kept
+
+
+def _part(whole: Segment, keep: NDArray[np.bool_]) -> Segment:
+    return Segment(whole.ids[keep], whole.words[keep], whole.nodes[keep], whole.spans)

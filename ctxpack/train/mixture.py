@@ -76,6 +76,7 @@ class Augment(BaseModel):
         untitled: segments that lose their title.
         keywords: queries that lose their most common words.
         gaps: queries that lose one word in five, whichever.
+        thinned: segments that lose one word in ten, whichever.
         moved: segments in which one evidence span is put anywhere.
         shuffled: segments with their spans in any order.
         cut: segments that lose spans at both ends, but no evidence.
@@ -90,6 +91,7 @@ class Augment(BaseModel):
     untitled: Share = 0.15
     keywords: Share = 0.1
     gaps: Share = 0.1
+    thinned: Share = 0.0
     moved: Share = 0.0
     shuffled: Share = 0.0
     cut: Share = 0.0

@@ -33,15 +33,19 @@ from ctxpack.train.export import (
 )
 from ctxpack.train.fit import Lessons, Run, Watch
 from ctxpack.train.mixture import FitSettings, Mixture
-from ctxpack.train.pieces import word_pieces
+from ctxpack.train.pieces import continuations, word_pieces
 from ctxpack.train.prepare import Prepared
+from ctxpack.train.rename import Spellings
 from ctxpack.train.report import DevReport
 from ctxpack.train.scorer import SwiftLogits
 from ctxpack.train.start import RARITY_FILE, RUN, START, Start, prepare, save_rarity
+from ctxpack.train.step import Swift
 from ctxpack.train.story import CARD, summary, write_own_card
 from ctxpack.train.teacher import Teacher, Texts, base_embeddings, own_embeddings
 
 TEACHER, ASKED = "teacher.npy", "run.json"
+JOINT_TEACHER = "teacher"
+"""Directory, in a run, of the joint model that it distils."""
 
 
 class Plan(NamedTuple):
@@ -56,6 +60,7 @@ class Plan(NamedTuple):
             `own.PASSES` take.
         is_own: whether the data is a user's own, without a mixture file.
         quantise: whether the graphs are int8; float32 otherwise.
+        teacher: a joint model to distil, by what `start.prepare` takes; None for none.
     """
 
     mixture: Mixture
@@ -65,6 +70,7 @@ class Plan(NamedTuple):
     steps: int | None = None
     is_own: bool = False
     quantise: bool = True
+    teacher: str | None = None
 
 
 class Telling(NamedTuple):
@@ -95,6 +101,7 @@ def train(plan: Plan, telling: Telling) -> None:
     _claim(run, plan)
     telling.note(_read_in_words(prepared))
     start = prepare(plan.source, run / START)
+    _check_teacher(plan, start)
     if start.joint and not plan.is_own and not plan.mixture.fit.joint:
         raise InputError(f"--from {plan.source}: is a joint model; the mixture needs `joint: true`")
     torch.set_default_device(device)
@@ -186,7 +193,8 @@ def _fitted(plan: Plan, prepared: Prepared, start: Start, telling: Telling) -> F
     """Train to the last step; return the settings, with the number of steps."""
     run, settings = plan.out / RUN, _settings(plan.mixture.fit, start)
     pieces = word_pieces()
-    collection = prepared.collection(pieces)
+    spellings = Spellings(continuations()) if settings.augment.renamed else None
+    collection = prepared.collection(pieces, spellings)
     rarity = start.rarity or rarity_table([unit.segment for unit in collection.units])
     save_rarity(run / RARITY_FILE, rarity)
     teacher = None
@@ -202,9 +210,32 @@ def _fitted(plan: Plan, prepared: Prepared, start: Start, telling: Telling) -> F
     settings = settings.model_copy(update={"steps": steps})
     telling.note(f"train: {steps} steps, log in {run / 'log.jsonl'}")
     made = Run(run, start.directory, settings, rarity, start=start.weights)
-    lessons = Lessons(collection, teacher, prepared.weights)
+    names = None if spellings is None else spellings.names(rarity)
+    lessons = Lessons(collection, teacher, prepared.weights, names, _joint(plan, rarity))
     made.train(lessons, DevReport(prepared, pieces), telling.watch)
     return settings
+
+
+def _check_teacher(plan: Plan, start: Start) -> None:
+    """Make the teacher's directory.
+
+    Raises:
+        InputError: the teacher is not a joint model, or the pupil is one.
+    """
+    if plan.teacher is None:
+        return
+    if start.joint or plan.mixture.fit.joint:
+        raise InputError(f"--teacher {plan.teacher}: a joint model learns from no other")
+    if not prepare(plan.teacher, plan.out / RUN / JOINT_TEACHER).joint:
+        raise InputError(f"--teacher {plan.teacher}: must be a joint model, as ctxpack-mini")
+
+
+def _joint(plan: Plan, rarity: RarityTable) -> Swift | None:
+    """Return the joint model that is distilled, None for none."""
+    if plan.teacher is None:
+        return None
+    teacher = prepare(plan.teacher, plan.out / RUN / JOINT_TEACHER)
+    return teacher.swift(teacher.rarity or rarity, plan.mixture.fit.frozen_layers)
 
 
 def _embedded(
@@ -244,6 +275,7 @@ def _claim(run: Path, plan: Plan) -> None:
     asked = {
         "from": plan.source,
         "steps": plan.steps,
+        "teacher": plan.teacher,
         "mixture": plan.mixture.model_dump(mode="json"),
         "files": {
             name: hashlib.sha256((plan.data / source.file).read_bytes()).hexdigest()

@@ -30,7 +30,7 @@ from ctxpack.scoring.rarity import RarityTable  # noqa: E402
 from ctxpack.scoring.swift import NAME, SwiftModel  # noqa: E402
 from ctxpack.train import calibrate, export, own, whole  # noqa: E402
 from ctxpack.train.evaluate import evaluation_records  # noqa: E402
-from ctxpack.train.fit import Run  # noqa: E402
+from ctxpack.train.fit import LOG, Run  # noqa: E402
 from ctxpack.train.mixture import FitSettings  # noqa: E402
 from ctxpack.train.pieces import word_pieces  # noqa: E402
 from ctxpack.train.rebuild import encoder_weights  # noqa: E402
@@ -134,15 +134,18 @@ class Trained:
 
 @pytest.fixture(scope="module", params=[Swift.name, Mini.name])
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """Return a trained model of each kind, which is that of its start, with its run.
+    """Return a trained model of each kind, with its run.
 
-    The joint one is exported in float32, the other one in int8.
+    The joint one starts from a joint one and is exported in float32; the other one starts from a
+    base, has a joint teacher, and is exported in int8.
     """
     is_joint = request.param == Mini.name
-    source = request.getfixturevalue("joint" if is_joint else "base")
+    joint: Path = request.getfixturevalue("joint")
+    source = joint if is_joint else request.getfixturevalue("base")
     out = tmp_path_factory.mktemp("out") / "ships"
     asked = plan(request.getfixturevalue("data"), source, out)
-    return Trained(request.param, asked._replace(quantise=not is_joint))
+    teacher = None if is_joint else str(joint)
+    return Trained(request.param, asked._replace(quantise=not is_joint, teacher=teacher))
 
 
 def test_killed_run_goes_on_from_its_checkpoint(trained: Trained) -> None:
@@ -179,6 +182,23 @@ def test_joint_start_needs_a_joint_mixture(joint: Path, data: Path, tmp_path: Pa
     other = plan(data, joint, tmp_path / "out")._replace(is_own=False)
     with pytest.raises(InputError, match="is a joint model; the mixture needs `joint: true`"):
         train(other, Telling(print, print))
+
+
+def test_log_tells_of_the_teacher(trained: Trained) -> None:
+    """Where there is one, every line of the steps has what it disagrees on."""
+    lines = (trained.out / RUN / LOG).read_text().splitlines()
+    steps = [line for line in map(json.loads, lines) if "total" in line]
+    assert all(("taught_spans" in line) == (trained.name == Swift.name) for line in steps)
+
+
+def test_teacher_must_be_a_joint_model(base: Path, joint: Path, data: Path, tmp_path: Path) -> None:
+    """A base has no scores to learn from, and a joint model has no teacher."""
+    apart = plan(data, base, tmp_path / "apart")._replace(teacher=str(base))
+    with pytest.raises(InputError, match=r"--teacher .*: must be a joint model"):
+        train(apart, Telling(print, print))
+    together = plan(data, joint, tmp_path / "together")._replace(teacher=str(joint))
+    with pytest.raises(InputError, match=r"--teacher .*: a joint model learns from no other"):
+        train(together, Telling(print, print))
 
 
 def test_other_data_is_refused(trained: Trained) -> None:
