@@ -87,8 +87,13 @@ class Manifest(BaseModel):
         """Return the bytes of one of the model's files, verified.
 
         Raises:
-            ModelError: the file is missing or is not the one that the manifest names.
+            ModelError: the file is missing or is not the one that the manifest names, or it names
+                none.
         """
+        if file not in self.files:
+            raise ModelError(
+                f"{self.name}: `files` of the manifest must list {file!r}, got {list(self.files)}"
+            )
         try:
             content = (models / file).read_bytes()
         except OSError as error:

@@ -139,6 +139,17 @@ def test_damaged_file_is_refused(tmp_path: Path) -> None:
         SwiftModel(manifest, models=tmp_path / "models")
 
 
+def test_file_that_the_manifest_does_not_list_is_refused() -> None:
+    """A file without a sum is never run; the message lists those that have one."""
+    manifest = Manifest.load(NAME)
+    files = {manifest.head: manifest.files[manifest.head]}
+    with pytest.raises(
+        ModelError,
+        match=r"ctxpack-swift: `files` .* must list 'tokenizer\.json', got \['ctxpack-sw",
+    ):
+        SwiftModel(manifest.model_copy(update={"files": files}))
+
+
 @pytest.fixture
 def other(tmp_path: Path) -> Path:
     """Return a directory with the bundled model, but other thresholds and another calibration."""
