@@ -23,7 +23,9 @@ from ctxpack.train.records import Candidate, Record, normalised
 MIN_LETTERS = 6
 """Of a name of one word: shorter ones are too often words of the language."""
 AROUND = (6, 50)
-"""Fewest and most words beside the name in a sentence that describes it; longer ones are lists."""
+"""Fewest and most words beside the name in a sentence that describes it."""
+MAX_COMMAS = 4
+"""Of such a sentence: a list tells its members not apart."""
 RUN = (6, 12)
 """Fewest and most words that are taken of that sentence."""
 TITLED = 0.8
@@ -114,7 +116,7 @@ def _single_hop(dataset: str, record: Record) -> _Hop | None:
     name = _name(gold[0])
     if len(name) < 2 and len("".join(name)) < MIN_LETTERS:
         return None
-    if not _holds(_keys(record.query), name) or _is_word(gold[0].passage):
+    if not _holds(_keys(record.query), name):
         return None
     return _Hop(dataset, record, gold[0], name)
 
@@ -125,20 +127,24 @@ def _is_word(passage: Passage) -> bool:
     What is no proper name is mentioned without being described.
     """
     word = re.escape(_bare(passage.title or "").lower())
-    return re.search(rf"(?<!\w){word}(?!\w)", passage.text) is not None
+    return re.search(rf"(?<!\w){word}s?(?!\w)", passage.text) is not None
 
 
 def _mentions(records: Sequence[Record], hops: Sequence[_Hop]) -> dict[Name, list[_Mention]]:
     """Return where the names of `hops` stand in passages of other titles."""
+    names = {hop.name for hop in hops}
     written: defaultdict[Name, set[str]] = defaultdict(set)
     passages: dict[tuple[str, str], tuple[Record, Candidate]] = {}
     for record in records:
         for candidate in record.candidates:
             title = candidate.passage.title or ""
             passages.setdefault((title, candidate.passage.text), (record, candidate))
-            written[_name(candidate)].add(title)
+            name = _name(candidate)
+            written[name].add(title)
+            if name in names and _is_word(candidate.passage):
+                names.remove(name)
     # Of two titles that share a name either may be meant.
-    names = {hop.name for hop in hops if len(written[hop.name]) == 1}
+    names = {name for name in names if len(written[name]) == 1}
     lengths: defaultdict[str, set[int]] = defaultdict(set)
     for name in sorted(names):
         lengths[name[0]].add(len(name))
@@ -180,6 +186,8 @@ def _means(mention: _Mention, title: str) -> bool:
     text, bare = mention.candidate.passage.text, _bare(title)
     apart = _keys(title[len(bare) :])[-1:]
     if not _holds(_keys(text[mention.span.start : mention.span.end]), apart):
+        return False
+    if text.count(",", mention.span.start, mention.span.end) > MAX_COMMAS:
         return False
     written, wanted = _KEY.findall(text[mention.start : mention.end]), _KEY.findall(bare)
     if len(wanted) > 1:
@@ -254,11 +262,14 @@ def _record(hop: _Hop, mention: _Mention, query: str) -> Record:
 
 
 def _answers(record: Record, candidate: Candidate) -> bool:
-    """Return whether an answer of a record stands in a passage or its title."""
-    passage = candidate.passage
-    text = f" {normalised(passage.title or '')} | {normalised(passage.text)} "
-    answers = (normalised(answer) for answer in record.answers)
-    return any(f" {answer} " in text for answer in answers if answer not in NO_ANSWER)
+    """Return whether an answer stands in a passage or its title, or its title in an answer."""
+    passage, title = candidate.passage, _name(candidate)
+    texts = _keys(passage.title or ""), _keys(passage.text)
+    answers = [_keys(answer) for answer in record.answers if normalised(answer) not in NO_ANSWER]
+    return any(
+        any(_holds(text, answer) for text in texts) or (title and _holds(answer, title))
+        for answer in answers
+    )
 
 
 def _name(candidate: Candidate) -> Name:
