@@ -49,7 +49,8 @@ class Report(TypedDict):
 
     Attributes:
         recipe: its name.
-        scorer: name of what scored this call; a note says why when it is not the recipe's.
+        scorer: name of what scored this call; a note says why when it is not the recipe's. Behind
+            it, after commas, those of the scorers that rescored, in the order in which they did.
         reasons: codes that say why the result is empty or was cut short; [] for a plain result.
         error: message of the error that a ``passthrough`` recipe or a batch went on after.
         budget: in tokens, None for no limit.
@@ -294,7 +295,7 @@ def _report(selection: Selection, call: Call, run: Run, counts: tuple[int, int])
     n_spans = len(selection.spans)
     return Report(
         recipe=run.recipe,
-        scorer=name_of(call.scorer),
+        scorer=", ".join((name_of(call.scorer), *call.rescored_by)),
         reasons=_reasons(selection, call, run),
         error=run.error,
         budget=call.budget,

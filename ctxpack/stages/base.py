@@ -35,6 +35,7 @@ class Call:
         notes: facts for the report, such as a changed mark; stages append to it.
         others: scorers that options of stages name → the same behind queue and cache, or the
             lexical scorer if they do not know the language of the call.
+        rescored_by: names of those of them that have changed scores; stages append to it.
     """
 
     counter: TokenCounter
@@ -45,6 +46,7 @@ class Call:
     expires_at: float | None = None
     notes: list[str] = field(default_factory=list)
     others: Mapping[ConfiguredScorer, Scorer] = field(default_factory=dict)
+    rescored_by: list[str] = field(default_factory=list)
 
     def expired(self) -> bool:
         """Return whether the deadline has passed; the first time that it has, note it."""

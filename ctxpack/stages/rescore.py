@@ -113,6 +113,7 @@ class Rescore(Stage):
         again = self.again(selection, call)
         if again is None:
             return selection
+        call.rescored_by.append(self.scorer.name)
         of_passages = weighed((passages, again.passage_scores), WEIGHTS["passage"])
         of_spans = weighed((spans, again.span_scores), WEIGHTS["span"])
         return selection.with_scores(

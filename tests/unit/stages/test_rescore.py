@@ -230,6 +230,19 @@ def test_second_scorers_of_other_options_are_apart() -> None:
     assert len(opened._caching.others) == 2
 
 
+def test_report_names_all_that_scored() -> None:
+    """Scorers stand in the order in which they scored; one that was not asked is not there."""
+    recipe = {
+        "scorer": "plain",
+        "steps": ["score", *({"rescore": {"scorer": name}} for name in ("second", "english"))],
+        "language": "auto",
+    }
+    english = Pipeline.from_recipe(recipe).compress("Where?", list(TEXTS))
+    assert english.report["scorer"] == "plain, second, english"
+    german = Pipeline.from_recipe({**recipe, "language": "de"}).compress("Wo?", ["Im Hafen."])
+    assert german.report["scorer"] == "plain, second"
+
+
 def test_a_step_may_name_a_scorer_of_the_whole_call(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not cached, though the recipe's own is."""
     monkeypatch.setattr(Rescore, "check", lambda *args: None)
