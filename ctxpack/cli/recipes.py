@@ -35,7 +35,8 @@ def list_recipes() -> None:
     for name in recipes.names():
         recipe = recipes.load(name)
         about = Text.assemble(_steps(recipe), "\n", (_advice(recipes.text_of(name)), "dim"))
-        table.add_row(Text(name, "bold"), recipe.scorer.name, about)
+        scorers = "\n".join(one.name for one in (recipe.scorer, *recipe.others))
+        table.add_row(Text(name, "bold"), scorers, about)
     Console(highlight=False).print(table)
 
 

@@ -263,9 +263,10 @@ class TestRecipes:
     """``ctxpack recipes``."""
 
     def test_list_names_them_all(self) -> None:
-        """The list has every shipped recipe, its steps, and when to choose it."""
+        """The list has every shipped recipe, its scorers and steps, and when to choose it."""
         listed = " ".join(run("recipes", "list", columns=200).stdout.split())
         assert all(name in listed for name in recipes.names())
+        assert "ctxpack-mini Choose it when a lost sentence" in listed
         assert "dedupe → score → rerank: 20" in listed
         assert "Choose it when passages must stay whole" in listed
 
