@@ -94,8 +94,8 @@ def bridged(
     mentions = _mentions([record for name in sorted(records) for record in records[name]], hops)
     uses: Counter[tuple[Name, int]] = Counter()
     for hop in hops:
-        key = crc32(f"{hop.dataset}\n{hop.record.id}\n{hop.record.query}".encode())
-        rng = np.random.default_rng([seed, key])
+        key = f"{hop.dataset}\n{hop.record.id}\n{hop.record.query}"
+        rng = np.random.default_rng([seed, crc32(key.encode("utf-8", "surrogatepass"))])
         there = mentions.get(hop.name, [])
         made = 0
         for i in rng.permutation(len(there)).tolist():
