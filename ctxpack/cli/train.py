@@ -88,28 +88,13 @@ def train(
     if not data or out is None:
         raise InputError("needs --data and --out; see ctxpack train --help")
     _ready(threads)
-    from ctxpack.train import own, whole
-    from ctxpack.train.mixture import Mixture
+    from ctxpack.train import whole
 
-    if mixture is None:
-        chosen, directory = own.mixture(data, licence), Path()
-    elif len(data) == 1:
-        chosen, directory = Mixture.load(mixture), data[0]
-    else:
-        raise InputError("with --mixture, --data must be given once: the directory of its files")
+    chosen, directory = _asked(data, mixture, licence)
     if seed is not None:
         fit = chosen.fit.model_copy(update={"seed": seed})
         chosen = chosen.model_copy(update={"fit": fit})
-    plan = whole.Plan(
-        chosen,
-        directory,
-        start,
-        out,
-        steps,
-        is_own=mixture is None,
-        quantise=not float32,
-        teacher=teacher,
-    )
+    plan = whole.Plan(chosen, directory, start, out, steps, mixture is None, not float32, teacher)
     with _telling() as telling:
         whole.train(plan, telling)
 
@@ -208,6 +193,18 @@ def _ready(threads: int | None) -> None:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     torch.set_num_threads(threads or usable_cpus())
+
+
+def _asked(data: list[Path], mixture: Path | None, licence: str) -> tuple[Mixture, Path]:
+    """Return the mixture of a run, and the directory of its files."""
+    from ctxpack.train import own
+    from ctxpack.train.mixture import Mixture
+
+    if mixture is None:
+        return own.mixture(data, licence), Path()
+    if len(data) > 1:
+        raise InputError("with --mixture, --data must be given once: the directory of its files")
+    return Mixture.load(mixture), data[0]
 
 
 def _mixture(path: Path | None) -> Mixture:

@@ -9,10 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ctxpack.scoring.segments import Query, Segment
-from ctxpack.train.batches import Batch
 from ctxpack.train.losses import Scored, agreement
-from ctxpack.train.step import Logits, Swift
+from ctxpack.train.step import Lesson, Logits, Swift
 
 WEIGHT = 0.5
 """What disagreement on passages, and that on spans, counts."""
@@ -26,30 +24,24 @@ class Taught:
 
     Args:
         teacher: a joint model.
-        batch: which pairs are scored.
-        segments: of the batch's units, as the pupil reads them.
-        queries: of the batch's questions, as the pupil reads them.
+        lesson: what the pupil learns from.
         n: queries that the teacher scores; it reads every pair of theirs, which is slow.
         rng: chooses them.
     """
 
-    def __init__(
-        self,
-        teacher: Swift,
-        batch: Batch,
-        segments: Sequence[Segment],
-        queries: Sequence[Query],
-        n: int,
-        rng: np.random.Generator,
-    ) -> None:
-        chosen = rng.permutation(len(queries))[:n].tolist()
-        self._asking = [[pair.question for pair in pairs] for pairs in batch.pairs]
-        asking = [[chosen.index(q) for q in part if q in chosen] for part in self._asking]
+    def __init__(self, teacher: Swift, lesson: Lesson, n: int, rng: np.random.Generator) -> None:
+        self._asking = lesson.asking
+        chosen = rng.permutation(len(lesson.queries))[:n].tolist()
+        asking = [
+            [chosen.index(query) for query in part if query in chosen] for part in self._asking
+        ]
         units = [unit for unit, part in enumerate(asking) if part]
         asking = [asking[unit] for unit in units]
         with torch.no_grad():
             found = teacher.scored(
-                [queries[q] for q in chosen], [segments[unit] for unit in units], asking
+                [lesson.queries[query] for query in chosen],
+                [lesson.segments[unit] for unit in units],
+                asking,
             )
         lists = _by_query(found.logits, asking, range(len(chosen)))
         self._said = {chosen[row]: said for row, said in lists.items()}

@@ -25,7 +25,7 @@ from ctxpack.train.hops import second_hops
 from ctxpack.train.mixture import FitSettings
 from ctxpack.train.rearrange import rearranged
 from ctxpack.train.rename import Names
-from ctxpack.train.step import Rarity, Swift, losses
+from ctxpack.train.step import Lesson, Rarity, Swift, losses
 from ctxpack.train.teacher import Teacher
 from ctxpack.train.weights import fresh, load_weights, start_projections, trainable, weights_of
 
@@ -200,11 +200,10 @@ class Run:
         if lessons.names is not None and by_name.random() < shares.renamed:
             segments, queries = lessons.names.renamed(segments, queries, by_name)
             cosines = None  # the base's are of the names as they were
-        extra = None
+        lesson, extra = Lesson(batch, segments, queries), None
         if lessons.joint is not None:
-            n = self.settings.taught_queries
-            extra = Taught(lessons.joint, batch, segments, queries, n, by_name).losses
-        named = losses(self.swift, batch, segments, queries, cosines, extra)
+            extra = Taught(lessons.joint, lesson, self.settings.taught_queries, by_name).losses
+        named = losses(self.swift, lesson, cosines, extra)
         self._optimiser.zero_grad(set_to_none=True)
         named["total"].backward()
         for group in self._optimiser.param_groups:

@@ -43,6 +43,25 @@ Extra = Callable[[Logits], dict[str, Tensor]]
 """Further losses of a batch, by name."""
 
 
+class Lesson(NamedTuple):
+    """A batch as it is learnt from.
+
+    Args:
+        batch: which pairs are scored, and their labels.
+        segments: of the batch's units, perhaps augmented.
+        queries: of the batch's questions, perhaps augmented.
+    """
+
+    batch: Batch
+    segments: Sequence[Segment]
+    queries: Sequence[Query]
+
+    @property
+    def asking(self) -> list[list[int]]:
+        """For each segment, the queries that are scored against it."""
+        return [[pair.question for pair in pairs] for pairs in self.batch.pairs]
+
+
 class Scores(NamedTuple):
     """What a model says of the segments of a batch.
 
@@ -143,26 +162,19 @@ class Swift:
 
 
 def losses(
-    swift: Swift,
-    batch: Batch,
-    segments: Sequence[Segment],
-    queries: Sequence[Query],
-    cosines: Tensor | None,
-    extra: Extra | None = None,
+    swift: Swift, lesson: Lesson, cosines: Tensor | None, extra: Extra | None = None
 ) -> dict[str, Tensor]:
     """Return the named losses of a batch; ``total`` is what is minimised.
 
     Args:
         swift: the model.
-        batch: which pairs are scored, and their labels.
-        segments: of the batch's units, perhaps augmented.
-        queries: of the batch's questions, perhaps augmented.
+        lesson: what is learnt from.
         cosines: (n, n_units), the base's own of the first n questions with every unit; None where
             they are not distilled.
         extra: gives further losses, each as it counts.
     """
-    asking = [[pair.question for pair in pairs] for pairs in batch.pairs]
-    found = swift.scored(queries, segments, asking)
+    batch = lesson.batch
+    found = swift.scored(lesson.queries, lesson.segments, lesson.asking)
     relevance, spans, taught = [], [], []
     for unit, (segment_logits, span_logits) in zip(
         (unit for unit, pairs in enumerate(batch.pairs) if pairs), found.logits, strict=True

@@ -285,6 +285,8 @@ def _claim(run: Path, plan: Plan) -> None:
     path = run / ASKED
     if path.exists():
         before = json.loads(path.read_text(encoding="utf-8"))
+        # Settings that are newer than the run have their defaults.
+        before["mixture"] = Mixture.model_validate(before["mixture"]).model_dump(mode="json")
         other = [name for name, value in asked.items() if before.get(name) != value]
         if other:
             what = ", ".join(other)
