@@ -36,9 +36,10 @@ LIMITS = """\
 """
 AGAIN = {
     "ctxpack-swift": """\
-This is the third stage. The first was 750 steps with a head that knew no second hop, the second
-1,700 from there, with new features that began near zero: 57,000 segments together. `ctxpack train`
-with `swift.yaml` of the package repeats the third stage from any start.""",
+This is the fourth stage. The first was 750 steps with a head that knew no second hop, the second
+1,700 from there, with new features that began near zero, the third 1,900 with rearranged segments:
+99,000 segments together. `ctxpack train` with `swift.yaml` of the package and `--teacher
+ctxpack-mini` repeats the fourth stage from any start.""",
     "ctxpack-mini": """\
 It started from the second stage of `ctxpack-swift`, so the lower layers of the two are the same.
 `ctxpack train` with `mini.yaml` of the package repeats it from any start.""",
