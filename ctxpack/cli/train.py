@@ -47,6 +47,9 @@ _From = Annotated[
         " config.json and model.safetensors of a BERT-style sentence-embedding model.",
     ),
 ]
+_Teacher = Annotated[
+    str | None, typer.Option(metavar="NAME|DIR", help=f"Joint model to distil, too, as {JOINT}.")
+]
 _Float32 = Annotated[
     bool,
     typer.Option("--float32", help="Write float32 graphs: four times as large as those in int8."),
@@ -70,10 +73,7 @@ def train(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of batches and augmentation.")] = None,
     licence: Annotated[str, typer.Option(help="Of your data, for the card.")] = "not stated",
-    teacher: Annotated[
-        str | None,
-        typer.Option(metavar="NAME|DIR", help=f"Joint model to distil, too, as {JOINT}."),
-    ] = None,
+    teacher: _Teacher = None,
     float32: _Float32 = False,
     threads: _Threads = None,
 ) -> None:
@@ -91,10 +91,17 @@ def train(
     from ctxpack.train import whole
 
     chosen, directory = _asked(data, mixture, licence)
-    if seed is not None:
-        fit = chosen.fit.model_copy(update={"seed": seed})
-        chosen = chosen.model_copy(update={"fit": fit})
-    plan = whole.Plan(chosen, directory, start, out, steps, mixture is None, not float32, teacher)
+    chosen = chosen if seed is None else chosen.seeded(seed)
+    plan = whole.Plan(
+        chosen,
+        directory,
+        start,
+        out,
+        steps,
+        is_own=mixture is None,
+        quantise=not float32,
+        teacher=teacher,
+    )
     with _telling() as telling:
         whole.train(plan, telling)
 

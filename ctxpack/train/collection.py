@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from ctxpack.scoring.rarity import RarityTable
 from ctxpack.scoring.segments import Query, Segment, WordPieces
 from ctxpack.train.bm25 import Bm25
-from ctxpack.train.mixture import Negatives, Source
+from ctxpack.train.mixture import Negatives
 from ctxpack.train.records import Candidate, Record, normalised
-from ctxpack.train.rename import Spellings
 
 N_MINED = 24
 """BM25 neighbours kept for a query."""
@@ -70,22 +69,16 @@ Admits = Callable[[Question, Sequence[int]], NDArray[np.bool_]]
 
 
 class Collection:
-    """Units and questions of a training run.
+    """Units and questions of a training run."""
 
-    Args:
-        pieces: the tokenizer.
-        spellings: is told every text; None where no names are looked for.
-    """
-
-    def __init__(self, pieces: WordPieces, spellings: Spellings | None = None) -> None:
+    def __init__(self, pieces: WordPieces) -> None:
         self.pieces = pieces
-        self._spellings = spellings
         self._numbers: dict[tuple[str, str], list[int]] = {}
         self.units: list[Unit] = []
         self.questions: list[Question] = []
 
-    def add(self, record: Record, dataset: str, source: Source) -> None:
-        """Add a record; passages seen before are not added again."""
+    def add(self, record: Record, dataset: str, rule: Negatives) -> None:
+        """Add a record, see `Question`; passages seen before are not added again."""
         answers = [normalised(answer) for answer in record.answers]
         question = Question(
             number=len(self.questions),
@@ -93,7 +86,7 @@ class Collection:
             answers=tuple(f" {answer} " for answer in answers if answer not in NO_ANSWER),
             dataset=dataset,
             any_of=record.any_of,
-            rule=source.negatives,
+            rule=rule,
         )
         for candidate in record.candidates:
             for number in self._units_of(candidate, dataset):
@@ -105,8 +98,6 @@ class Collection:
         key = (passage.title or "", passage.text)
         if key not in self._numbers:
             segments = self.pieces.segments(candidate.split)
-            if self._spellings is not None:
-                self._spellings.add(passage.text, self.pieces.tokens(passage.text))
             at = len(self.units)
             self._numbers[key] = list(range(at, at + len(segments)))
             text, document = f" {normalised(passage.text)} ", (dataset, passage.title or "")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,11 +12,19 @@ from torch import Tensor
 from ctxpack.train.losses import Scored, agreement
 from ctxpack.train.step import Lesson, Logits, Swift
 
-WEIGHT = 0.5
-"""What disagreement on passages, and that on spans, counts."""
+LOSSES = ("taught_passages", "taught_spans")
 
-Lists = dict[int, tuple[Tensor, Tensor]]
-"""Query of the batch → logits of relevance (n_segments,) and of all their spans (n_spans,)."""
+
+class _Said(NamedTuple):
+    """Logits of passages, or of spans, of some queries.
+
+    Args:
+        rows: (n,) int64, which query.
+        logits: (n,).
+    """
+
+    rows: Tensor
+    logits: Tensor
 
 
 class Taught:
@@ -31,50 +39,44 @@ class Taught:
 
     def __init__(self, teacher: Swift, lesson: Lesson, n: int, rng: np.random.Generator) -> None:
         self._asking = lesson.asking
-        chosen = rng.permutation(len(lesson.queries))[:n].tolist()
+        asked = sorted({query for part in self._asking for query in part})
+        chosen = rng.permutation(asked)[:n].tolist()
+        self._row = {query: row for row, query in enumerate(chosen)}
         asking = [
-            [chosen.index(query) for query in part if query in chosen] for part in self._asking
+            [self._row[query] for query in part if query in self._row] for part in self._asking
         ]
         units = [unit for unit, part in enumerate(asking) if part]
+        queries = [lesson.queries[query] for query in chosen]
         asking = [asking[unit] for unit in units]
         with torch.no_grad():
-            found = teacher.scored(
-                [lesson.queries[query] for query in chosen],
-                [lesson.segments[unit] for unit in units],
-                asking,
-            )
-        lists = _by_query(found.logits, asking, range(len(chosen)))
-        self._said = {chosen[row]: said for row, said in lists.items()}
+            found = teacher.scored(queries, [lesson.segments[unit] for unit in units], asking)
+        self._said = _said(found.logits, asking, {row: row for row in range(len(chosen))})
 
     def losses(self, logits: Logits) -> dict[str, Tensor]:
-        """Return how far a pupil's logits of the batch are from what was said, to be minimised."""
-        own = _by_query(logits, self._asking, self._said)
-        named = {}
-        for place, name in enumerate(("taught_passages", "taught_spans")):
-            rows = [
-                Scored(
-                    torch.full_like(said[place], row, dtype=torch.int64), own[q][place], said[place]
-                )
-                for row, (q, said) in enumerate(self._said.items())
-            ]
-            whole = Scored(*(torch.cat(column) for column in zip(*rows, strict=True)))
-            named[name] = WEIGHT * agreement(whole, len(rows))
-        return named
+        """Return how far a pupil's logits of the batch are from what was said."""
+        own = _said(logits, self._asking, self._row)
+        return {
+            name: agreement(Scored(mine.rows, mine.logits, said.logits), len(self._row))
+            for name, mine, said in zip(LOSSES, own, self._said, strict=True)
+        }
 
 
-def _by_query(logits: Logits, asking: Sequence[Sequence[int]], chosen: Collection[int]) -> Lists:
-    """Return the logits of the chosen queries.
+def _said(
+    logits: Logits, asking: Sequence[Sequence[int]], row: Mapping[int, int]
+) -> tuple[_Said, _Said]:
+    """Return what is said of passages and of spans, segment by segment.
 
     Args:
-        logits: see `Scores`.
+        logits: see `Logits`.
         asking: for each segment, the queries that are scored against it.
-        chosen: some of them.
+        row: of the queries that matter.
     """
-    relevance: defaultdict[int, list[Tensor]] = defaultdict(list)
-    spans: defaultdict[int, list[Tensor]] = defaultdict(list)
+    passages, spans = [], []
     for (of_segment, of_spans), part in zip(logits, filter(len, asking), strict=True):
-        for row, query in enumerate(part):
-            if query in chosen:
-                relevance[query].append(of_segment[row])
-                spans[query].append(of_spans[row])
-    return {query: (torch.stack(relevance[query]), torch.cat(spans[query])) for query in relevance}
+        for place, query in enumerate(part):
+            if query in row:
+                passages.append(_Said(torch.tensor([row[query]]), of_segment[place : place + 1]))
+                rows = torch.full((of_spans.shape[1],), row[query])
+                spans.append(_Said(rows, of_spans[place]))
+    whole = [_Said(*map(torch.cat, zip(*parts, strict=True))) for parts in (passages, spans)]
+    return whole[0], whole[1]

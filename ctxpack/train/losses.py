@@ -11,7 +11,6 @@ from torch.nn import functional
 NEVER = -1e4
 """Logit of what does not compete."""
 
-
 TEMPERATURE = 0.05
 """Of cosines: the base's hardly differ by more than 0.3 between passages on one subject."""
 

@@ -102,7 +102,7 @@ class Augment(BaseModel):
 
     @property
     def rearranges(self) -> bool:
-        """Whether any segment changes beyond its title."""
+        """Whether the spans of any segment get other places or another dress."""
         return any((self.moved, self.shuffled, self.cut, self.listed, self.tabled, self.merged))
 
 
@@ -145,7 +145,7 @@ class FitSettings(BaseModel):
     batch_hard: int = 3
     batch_candidates: int = 10
     mined_below: float | None = None
-    taught_queries: int = 3
+    taught_queries: int = Field(default=3, ge=1)
     augment: Augment = Augment()
     checkpoint_s: float = 240.0
     evaluate_s: float = 900.0
@@ -180,6 +180,10 @@ class Mixture(BaseModel):
         if self.bridges and BRIDGED in self.sources:
             raise ValueError(f"`sources` must not hold {BRIDGED!r} beside `bridges`")
         return self
+
+    def seeded(self, seed: int) -> Mixture:
+        """Return the mixture with another seed."""
+        return self.model_copy(update={"fit": self.fit.model_copy(update={"seed": seed})})
 
     @classmethod
     def load(cls, path: Path) -> Mixture:

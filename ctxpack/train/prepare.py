@@ -9,10 +9,9 @@ from typing import Any
 from ctxpack.scoring.segments import WordPieces
 from ctxpack.train.bridges import bridged
 from ctxpack.train.collection import Collection
-from ctxpack.train.mixture import BRIDGED, Mixture, Source, partition
+from ctxpack.train.mixture import BRIDGED, Mixture, Negatives, Source, partition
 from ctxpack.train.overlap import EvaluationIndex
 from ctxpack.train.records import Record, normalised, parse, read
-from ctxpack.train.rename import Spellings
 
 Raw = dict[str, Any]
 
@@ -50,9 +49,18 @@ class Prepared:
         bridges = self.mixture.bridges
         return weights if bridges is None else {**weights, BRIDGED: bridges.weight}
 
-    def collection(self, pieces: WordPieces, spellings: Spellings | None = None) -> Collection:
-        """Return the training collection, before negatives are mined; see `Collection`."""
-        collection = Collection(pieces, spellings)
+    def texts(self) -> set[tuple[str, str]]:
+        """Return title and text of every training passage."""
+        return {
+            (passage.get("title") or "", passage["text"])
+            for raws in self.train.values()
+            for raw in raws
+            for passage in raw["passages"]
+        }
+
+    def collection(self, pieces: WordPieces) -> Collection:
+        """Return the training collection, before negatives are mined."""
+        collection = Collection(pieces)
         bridges = self.mixture.bridges
         crossed: dict[str, list[Record]] = {}
         for name, raws in self.train.items():
@@ -64,14 +72,14 @@ class Prepared:
             if bridges is not None and name in bridges.sources:
                 crossed[name] = records
         if bridges is not None:
-            seed, rule = self.mixture.fit.seed, Source(file="", licence="", negatives="mined")
+            seed = self.mixture.fit.seed
             for record in bridged(crossed, per_question=bridges.per_question, seed=seed):
-                collection.add(record, BRIDGED, rule)
+                collection.add(record, BRIDGED, "mined")
         return collection
 
 
-def _resolved(source: Source, n_asking: int) -> Source:
-    """Return the source with a rule for negatives in place of ``auto``."""
+def _resolved(source: Source, n_asking: int) -> Negatives:
+    """Return the rule for negatives, in place of ``auto`` one of the others."""
     if source.negatives != "auto":
-        return source
-    return source.model_copy(update={"negatives": "record" if n_asking > 1 else "mined"})
+        return source.negatives
+    return "record" if n_asking > 1 else "mined"

@@ -1,20 +1,21 @@
 """Augmentation of names: in a batch, rare names stand for others, the same in all of its texts.
 
-A few hundred questions that need two passages are soon known by the names in them. Renamed, they
+A thousand questions that need two passages are soon known by the names in them. Renamed, they
 must be answered from what the texts say.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ctxpack.scoring.rarity import RarityTable
 from ctxpack.scoring.segments import Query, Segment, Tokens
+from ctxpack.train.pieces import continuations, word_pieces
 
 MIN_SEEN = 2
 """Fewest places within sentences that tell whether a word is a name."""
@@ -43,11 +44,19 @@ class Spellings:
         self._capitals: dict[int, int] = {}
         self._ids: dict[int, Ints] = {}
 
+    @classmethod
+    def of(cls, texts: Iterable[str]) -> Self:
+        """Return the spellings in texts."""
+        found, pieces = cls(continuations()), word_pieces()
+        for text in texts:
+            found.add(text, pieces.tokens(text))
+        return found
+
     def add(self, text: str, tokens: Tokens) -> None:
         """Count the words of a text, given its word pieces."""
         for at in np.flatnonzero(tokens.words).tolist():
             start = int(tokens.starts[at])
-            before = text[:start].rstrip(" ")[-1:]
+            before = text[max(start - 3, 0) : start].rstrip(" ")[-1:]
             if not before or before in ENDS or not text[start].isalpha():
                 continue
             key = int(tokens.words[at])

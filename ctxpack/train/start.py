@@ -80,7 +80,7 @@ class Start(NamedTuple):
         return swift
 
 
-def prepare(source: str, directory: Path) -> Start:
+def prepare(source: str, directory: Path, option: str = "--from") -> Start:
     """Return the start in `directory`, made from `source` unless it is there.
 
     Args:
@@ -88,6 +88,7 @@ def prepare(source: str, directory: Path) -> Start:
             `ctxpack train`, of a model that it exported, or of a BERT-style sentence-embedding
             model.
         directory: where it is kept.
+        option: that names the source, for the message.
 
     Raises:
         InputError: the source is none of these.
@@ -97,7 +98,10 @@ def prepare(source: str, directory: Path) -> Start:
         part = directory.with_suffix(".part")
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
-        story = _make(source, part)
+        try:
+            story = _make(source, part)
+        except InputError as error:
+            raise InputError(f"{option} {error}") from None
         (part / STORY).write_text(json.dumps(story), encoding="utf-8")
         os.replace(part, directory)  # a kill before leaves no half of it
     story = json.loads((directory / STORY).read_text(encoding="utf-8"))
@@ -117,7 +121,7 @@ def _make(source: str, directory: Path) -> dict[str, str]:
     if all((path / name).is_file() for name in BASE_FILES):
         return _from_base(path, directory)
     raise InputError(
-        f"--from {source}: must be {' or '.join(map(repr, BUNDLED))}, a directory that"
+        f"{source}: must be {' or '.join(map(repr, BUNDLED))}, a directory that"
         f" `ctxpack train` wrote, or one with {' and '.join(BASE_FILES)}"
     )
 

@@ -31,6 +31,8 @@ WEIGHTS = {
     "evidence": 0.2,
     "distilled": 0.5,
     "order": 0.2,
+    "taught_passages": 0.5,
+    "taught_spans": 0.5,
 }
 """What each loss counts."""
 
@@ -171,11 +173,11 @@ def losses(
         lesson: what is learnt from.
         cosines: (n, n_units), the base's own of the first n questions with every unit; None where
             they are not distilled.
-        extra: gives further losses, each as it counts.
+        extra: gives further losses, named in `WEIGHTS`.
     """
     batch = lesson.batch
     found = swift.scored(lesson.queries, lesson.segments, lesson.asking)
-    relevance, spans, taught = [], [], []
+    relevance, spans, irrelevant = [], [], []
     for unit, (segment_logits, span_logits) in zip(
         (unit for unit, pairs in enumerate(batch.pairs) if pairs), found.logits, strict=True
     ):
@@ -186,7 +188,7 @@ def losses(
         if cosines is not None:
             wrong = (relevant == 0) & (chosen < len(cosines))
             near = cosines[chosen[wrong], unit] / TEMPERATURE
-            taught.append(Scored(chosen[wrong], segment_logits[wrong], near))
+            irrelevant.append(Scored(chosen[wrong], segment_logits[wrong], near))
         known = {row: pair.labels for row, pair in enumerate(pairs) if pair.labels is not None}
         if known:
             rows = list(known)
@@ -197,10 +199,11 @@ def losses(
     if found.cosines is not None and cosines is not None:
         named["distilled"] = distillation(found.cosines[: len(cosines)], cosines)
         # What is not relevant keeps the order that the base sees in it.
-        named["order"] = agreement(_joined(taught), len(batch.questions))
+        named["order"] = agreement(_joined(irrelevant), len(batch.questions))
+    if extra is not None:
+        named |= extra(found.logits)
     total = sum(WEIGHTS[name] * loss for name, loss in named.items())
-    further = {} if extra is None else extra(found.logits)
-    return {"total": total + sum(further.values()), **named, **further}
+    return {"total": total, **named}
 
 
 def _named(batch: Batch, relevance: Scored, spans: Scored) -> dict[str, Tensor]:

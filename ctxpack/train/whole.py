@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,7 +34,7 @@ from ctxpack.train.export import (
 )
 from ctxpack.train.fit import Lessons, Run, Watch
 from ctxpack.train.mixture import FitSettings, Mixture
-from ctxpack.train.pieces import continuations, word_pieces
+from ctxpack.train.pieces import word_pieces
 from ctxpack.train.prepare import Prepared
 from ctxpack.train.rename import Spellings
 from ctxpack.train.report import DevReport
@@ -171,6 +172,7 @@ class Trained(NamedTuple):
             manifest, quality = calibrated(manifest, part, records)
             training = summary(self.run, self.mixture, quality, self.hardware)
             training["base"] = self.mixture.base or self.start.name
+            training["teacher"] = _teacher_in(self.run)
             manifest = manifest.model_copy(update={"training": training})
             publish(manifest, part, out)
         return manifest
@@ -193,8 +195,7 @@ def _fitted(plan: Plan, prepared: Prepared, start: Start, telling: Telling) -> F
     """Train to the last step; return the settings, with the number of steps."""
     run, settings = plan.out / RUN, _settings(plan.mixture.fit, start)
     pieces = word_pieces()
-    spellings = Spellings(continuations()) if settings.augment.renamed else None
-    collection = prepared.collection(pieces, spellings)
+    collection = prepared.collection(pieces)
     rarity = start.rarity or rarity_table([unit.segment for unit in collection.units])
     save_rarity(run / RARITY_FILE, rarity)
     teacher = None
@@ -210,14 +211,18 @@ def _fitted(plan: Plan, prepared: Prepared, start: Start, telling: Telling) -> F
     settings = settings.model_copy(update={"steps": steps})
     telling.note(f"train: {steps} steps, log in {run / 'log.jsonl'}")
     made = Run(run, start.directory, settings, rarity, start=start.weights)
-    names = None if spellings is None else spellings.names(rarity)
-    lessons = Lessons(collection, teacher, prepared.weights, names, _joint(plan, rarity))
+    names = None
+    if settings.augment.renamed:
+        names = Spellings.of(text for _, text in sorted(prepared.texts())).names(rarity)
+    lessons = Lessons(
+        collection, teacher, prepared.weights, names, _joint(run, settings.frozen_layers)
+    )
     made.train(lessons, DevReport(prepared, pieces), telling.watch)
     return settings
 
 
 def _check_teacher(plan: Plan, start: Start) -> None:
-    """Make the teacher's directory.
+    """Copy the joint teacher, if there is one, into the run.
 
     Raises:
         InputError: the teacher is not a joint model, or the pupil is one.
@@ -226,16 +231,24 @@ def _check_teacher(plan: Plan, start: Start) -> None:
         return
     if start.joint or plan.mixture.fit.joint:
         raise InputError(f"--teacher {plan.teacher}: a joint model learns from no other")
-    if not prepare(plan.teacher, plan.out / RUN / JOINT_TEACHER).joint:
+    if not prepare(plan.teacher, plan.out / RUN / JOINT_TEACHER, "--teacher").joint:
         raise InputError(f"--teacher {plan.teacher}: must be a joint model, as ctxpack-mini")
 
 
-def _joint(plan: Plan, rarity: RarityTable) -> Swift | None:
-    """Return the joint model that is distilled, None for none."""
-    if plan.teacher is None:
+def _teacher_in(run: Path) -> str | None:
+    """Return the name of the joint model that a run distils, None for none."""
+    directory = run / JOINT_TEACHER
+    return prepare("", directory).name if directory.exists() else None
+
+
+def _joint(run: Path, frozen_layers: int) -> Swift | None:
+    """Return the joint model that a run distils, None for none."""
+    directory = run / JOINT_TEACHER
+    if not directory.exists():
         return None
-    teacher = prepare(plan.teacher, plan.out / RUN / JOINT_TEACHER)
-    return teacher.swift(teacher.rarity or rarity, plan.mixture.fit.frozen_layers)
+    teacher = prepare("", directory)
+    assert teacher.rarity is not None  # as of every model that was trained
+    return teacher.swift(teacher.rarity, frozen_layers)
 
 
 def _embedded(
@@ -285,8 +298,8 @@ def _claim(run: Path, plan: Plan) -> None:
     path = run / ASKED
     if path.exists():
         before = json.loads(path.read_text(encoding="utf-8"))
-        # Settings that are newer than the run have their defaults.
-        before["mixture"] = Mixture.model_validate(before["mixture"]).model_dump(mode="json")
+        with suppress(ValueError):  # settings that are newer than the run have their defaults
+            before["mixture"] = Mixture.model_validate(before["mixture"]).model_dump(mode="json")
         other = [name for name, value in asked.items() if before.get(name) != value]
         if other:
             what = ", ".join(other)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ctxpack.errors import RecipeError
-from ctxpack.train.bridges import MAX_MENTIONS, bridged
+from ctxpack.train.bridges import MAX_MENTIONS, MAX_NEGATIVES, MAX_USES, bridged
 from ctxpack.train.collection import Collection
 from ctxpack.train.mixture import Bridges, FitSettings, Mixture, Source
 from ctxpack.train.pieces import word_pieces
@@ -104,11 +104,12 @@ def test_no_question_is_bridged_with_a_passage_that_answers_it() -> None:
         "The old Marlow Bridge Company sold yellow boats during three rainy autumn weeks.",
         "They walked over some marlow bridge during three rainy autumn weeks without any boats.",
         "Yellow boats passed below the bridge of Marlow during three rainy autumn weeks.",
+        "They saw Ann Gray, Tom Green, Marlow Bridge, yellow boats, grey rain, and some meadows.",
     ],
-    ids=["short", "longer name", "no name", "other words"],
+    ids=["short", "longer name", "no name", "other words", "list"],
 )
 def test_sentence_that_does_not_describe_the_name_is_no_mention(text: str) -> None:
-    """Too few words, a longer name, a common noun, and other words."""
+    """Too few words, a longer name, a common noun, other words, and a list."""
     assert made(asked(), texts=[text]) == []
 
 
@@ -157,6 +158,22 @@ def test_question_is_bridged_at_most_so_often(most: int) -> None:
     found = made(asked(), most=most)
     assert len({record.candidates[1].passage for record in found}) == min(most, len(MENTIONS))
     assert [record.id for record in found] == [f"q+{n + 1}" for n in range(len(found))]
+
+
+def test_one_mention_serves_few_questions() -> None:
+    """Else it would be learnt by heart."""
+    questions = [
+        {**asked(f"When did boat {n} pass the marlow bridge?"), "id": f"q{n}"} for n in range(20)
+    ]
+    assert len(made(*questions, texts=MENTIONS[:1])) == MAX_USES
+
+
+def test_other_passages_are_few() -> None:
+    """A record of a hundred passages does not bring them all."""
+    question = asked()
+    question["passages"] += [passage(f"Fog {n}", f"Fog rose {n} times.") for n in range(20)]
+    found = [candidate.passage.title or "" for candidate in made(question)[0].candidates[2:]]
+    assert sum(title.startswith("Fog ") for title in found) == MAX_NEGATIVES
 
 
 def prepared(directory: Path, bridges: Bridges | None) -> Prepared:

@@ -47,7 +47,7 @@ def collection() -> Collection:
     made = Collection(WordPieces(Tokenizer.from_file(str(MODELS / "tokenizer.json"))))
     for n in range(12):
         record = raw(f"Who built ship {n}?", f"Ann built ship {n}. It sank.", f"Rain fell on {n}.")
-        made.add(parse(record), "toy", SOURCE)
+        made.add(parse(record), "toy", "mined")
     made.mine()
     return made
 
@@ -121,8 +121,10 @@ def test_span_is_evidence_when_it_overlaps_evidence() -> None:
 def test_mined_negatives_hold_no_answer(collection: Collection) -> None:
     """A passage with an answer string is never a negative."""
     made = Collection(collection.pieces)
-    made.add(parse(raw("Who built ships?", "Ann built a ship.", answer="Ann")), "toy", SOURCE)
-    made.add(parse(raw("Who sold ships?", "Ann sold ships.")), "toy", SOURCE)
+    made.add(
+        parse(raw("Who built ships?", "Ann built a ship.", answer="Ann")), "toy", SOURCE.negatives
+    )
+    made.add(parse(raw("Who sold ships?", "Ann sold ships.")), "toy", "mined")
     made.mine()
     assert made.questions[0].negatives == []
     assert made.questions[1].negatives == [0]
@@ -187,8 +189,8 @@ def test_only_gold_text_can_be_kept_out() -> None:
 def test_mining_leaves_out_what_is_too_near(collection: Collection) -> None:
     """What the teacher finds as near as the evidence may be evidence."""
     made = Collection(collection.pieces)
-    made.add(parse(raw("Who built ships?", "Ann built a ship.")), "toy", SOURCE)
-    made.add(parse(raw("Who sold ships?", "Bob sold ships.")), "toy", SOURCE)
+    made.add(parse(raw("Who built ships?", "Ann built a ship.")), "toy", "mined")
+    made.add(parse(raw("Who sold ships?", "Bob sold ships.")), "toy", "mined")
     made.mine(lambda question, numbers: np.array([question.number == 0] * len(numbers), np.bool_))
     assert [question.negatives for question in made.questions] == [[1], []]
 

@@ -17,14 +17,15 @@ from tokenizers import Tokenizer  # noqa: E402
 from ctxpack.scoring.manifest import MODELS  # noqa: E402
 from ctxpack.scoring.rarity import RarityTable  # noqa: E402
 from ctxpack.scoring.segments import WordPieces  # noqa: E402
-from ctxpack.train.batches import Batch  # noqa: E402
+from ctxpack.train.batches import Batch, Batches, BatchSize  # noqa: E402
 from ctxpack.train.collection import Collection, rarity_table  # noqa: E402
+from ctxpack.train.distil import Taught  # noqa: E402
 from ctxpack.train.fit import LOG, Lessons, Run  # noqa: E402
 from ctxpack.train.joint import N_APART  # noqa: E402
-from ctxpack.train.mixture import Augment, FitSettings, Source  # noqa: E402
-from ctxpack.train.pieces import continuations  # noqa: E402
+from ctxpack.train.mixture import Augment, FitSettings  # noqa: E402
 from ctxpack.train.records import parse  # noqa: E402
 from ctxpack.train.rename import Spellings  # noqa: E402
+from ctxpack.train.step import Lesson  # noqa: E402
 from ctxpack.train.teacher import Teacher, base_embeddings  # noqa: E402
 from ctxpack.train.weights import fresh, weights_of  # noqa: E402
 
@@ -32,20 +33,22 @@ SETTINGS = FitSettings(
     steps=4, frozen_layers=1, head_only_steps=1, batch_tokens=60, batch_queries=4, checkpoint_s=0
 )
 JOINT = SETTINGS.model_copy(update={"joint": True, "frozen_layers": N_APART})
+RENAMED = SETTINGS.model_copy(update={"augment": Augment(renamed=1.0, thinned=0.5)})
 
 
 @pytest.fixture(scope="module")
 def lessons(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Lessons:
     """Return twenty questions with a passage that answers and one that does not."""
     made = Collection(WordPieces(Tokenizer.from_file(str(MODELS / "tokenizer.json"))))
-    source = Source(file="toy", licence="none", negatives="mined")
     for number in range(20):
         text = f"Ann built ship {number}. It sank."
         passages = [
             {"text": text, "gold": True, "evidence": [[0, 5]]},
             {"text": f"Rain fell on day {number}.", "gold": False},
         ]
-        made.add(parse({"query": f"Who built ship {number}?", "passages": passages}), "toy", source)
+        made.add(
+            parse({"query": f"Who built ship {number}?", "passages": passages}), "toy", "mined"
+        )
     made.mine()
     path = tmp_path_factory.mktemp("teacher") / "teacher.npy"
     return Lessons(made, Teacher(path, made, partial(base_embeddings, base)), {"toy": 1.0})
@@ -58,7 +61,16 @@ def run(directory: Path, base: Path, lessons: Lessons, settings: FitSettings = S
     return Run(directory, base, settings, rarity)
 
 
-@pytest.mark.parametrize("settings", [SETTINGS, JOINT], ids=["swift", "mini"])
+def with_names_and_teacher(lessons: Lessons, base: Path) -> Lessons:
+    """Return lessons with two names that may be renamed, and a joint teacher."""
+    texts = "I met Ann.", "He saw Ann.", "We like Bob.", "They like Bob."
+    rarity = RarityTable(np.array([1]), np.ones(1, np.float32))
+    names = Spellings.of(texts).names(rarity)
+    assert len(names.keys) == 2
+    return lessons._replace(names=names, joint=fresh(base, rarity, N_APART, joint=True))
+
+
+@pytest.mark.parametrize("settings", [RENAMED, JOINT], ids=["swift", "mini"])
 def test_killed_run_ends_with_the_same_weights(
     tmp_path: Path,
     base: Path,
@@ -69,6 +81,8 @@ def test_killed_run_ends_with_the_same_weights(
     """A run that is killed and started again learns what one in a piece learns."""
     if settings.joint:
         lessons = lessons._replace(teacher=None)
+    else:
+        lessons = with_names_and_teacher(lessons, base)
     whole = run(tmp_path / "whole", base, lessons, settings)
     whole.train(lessons, lambda swift: {})
     killed = run(tmp_path / "killed", base, lessons, settings)
@@ -123,31 +137,38 @@ def watched(made: Run, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, float]
 def test_names_and_a_teacher_change_what_is_learnt(
     tmp_path: Path, base: Path, lessons: Lessons, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Renamed batches and a joint teacher reach the weights, and the log tells of the teacher."""
-    spellings = Spellings(continuations())
-    pieces = lessons.collection.pieces
-    for text in ("I met Ann.", "He saw Ann.", "We like Bob.", "They like Bob."):
-        spellings.add(text, pieces.tokens(text))
-    rarity = rarity_table([unit.segment for unit in lessons.collection.units])
-    names = spellings.names(RarityTable(np.array([1]), np.ones(1, np.float32)))
-    assert len(names.keys) == 2
+    """Both reach the weights; what is renamed is not held against the base's cosines."""
+    more = with_names_and_teacher(lessons, base)
     ways = {
         "plain": (SETTINGS, lessons),
-        "renamed": (
-            SETTINGS.model_copy(update={"augment": Augment(renamed=1.0)}),
-            lessons._replace(names=names),
-        ),
-        "taught": (SETTINGS, lessons._replace(joint=fresh(base, rarity, N_APART, joint=True))),
+        "renamed": (RENAMED, more._replace(joint=None)),
+        "taught": (SETTINGS, more),
     }
-    found = {}
+    weights, names = [], {}
     for way, (settings, learnt) in ways.items():
         made = run(tmp_path / way, base, learnt, settings)
         figures = watched(made, monkeypatch)
         made.train(learnt, lambda swift: {})
-        found[way] = torch.cat([weight.flatten() for weight in weights_of(made.swift).values()])
-        taught = [one["taught_spans"] for one in figures if "taught_spans" in one]
-        assert len(taught) == (SETTINGS.steps if way == "taught" else 0)
-        assert all(value > 0 for value in taught)
-        assert all(("distilled" in one) != (way == "renamed") for one in figures)
-    assert not torch.equal(found["plain"], found["renamed"])
-    assert not torch.equal(found["plain"], found["taught"])
+        weights.append(torch.cat([one.flatten() for one in weights_of(made.swift).values()]))
+        names[way] = set().union(*figures)
+    assert not any(torch.equal(weights[0], other) for other in weights[1:])
+    assert names["plain"] - names["renamed"] == {"distilled", "order"}
+    assert names["taught"] - names["plain"] == {"taught_passages", "taught_spans"}
+
+
+def test_pupil_that_says_what_its_teacher_says_agrees(base: Path, lessons: Lessons) -> None:
+    """Query for query and segment for segment; what is said of another one is not the same."""
+    teacher = with_names_and_teacher(lessons, base).joint
+    assert teacher is not None
+    collection = lessons.collection
+    batch = next(Batches(collection, {"toy": 1.0}, BatchSize.of(SETTINGS)).epoch(0))
+    queries = [question.tokens for question in batch.questions]
+    lesson = Lesson(batch, [collection.units[n].segment for n in batch.units], queries)
+    taught = Taught(teacher, lesson, 2, np.random.default_rng(0))
+    with torch.no_grad():
+        logits = teacher.scored(lesson.queries, lesson.segments, lesson.asking).logits
+    same = taught.losses(logits)
+    turned = taught.losses([(-relevance, -spans) for relevance, spans in logits])
+    for name in ("taught_passages", "taught_spans"):
+        assert float(same[name]) == pytest.approx(0, abs=1e-6)
+        assert float(turned[name]) > 1e-3

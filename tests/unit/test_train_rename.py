@@ -12,13 +12,15 @@ from ctxpack.scoring.rarity import RarityTable
 from ctxpack.scoring.segments import Query, Segment, WordPieces, word_key
 from ctxpack.selection import Passage, SplitPassage
 from ctxpack.sentences import split
-from ctxpack.train.pieces import continuations, word_pieces
+from ctxpack.train.pieces import word_pieces
 from ctxpack.train.rename import Names, Spellings
 
 TEXTS = (
     "The ship was built by Annabel Forsyth. In spring Forsyth sold it to Quimby of Leith.",
     "It sank off Leith with oil from Quimby. Nobody told Annabel.",
     "Once the poet Ingrid met Ostrander and Valdemar. Later Ingrid met Valdemar and Ostrander.",
+    "Nobody in Leith was a smith. Nobody knew of Smith, who met Smith again: a smith. Nobody.",
+    "So Ostrander hired Hepzibah.",
 )
 QUESTION = "To whom did Forsyth sell the ship?"
 NAMES = ("annabel", "forsyth", "ingrid", "leith", "ostrander", "quimby", "valdemar")
@@ -37,12 +39,9 @@ def table(common: tuple[str, ...] = ()) -> RarityTable:
 
 
 @pytest.fixture(scope="module")
-def spellings(pieces: WordPieces) -> Spellings:
+def spellings() -> Spellings:
     """Return what the texts say of spellings."""
-    found = Spellings(continuations())
-    for text in TEXTS:
-        found.add(text, pieces.tokens(text))
-    return found
+    return Spellings.of(TEXTS)
 
 
 def batch(pieces: WordPieces) -> tuple[list[Segment], list[Query]]:
@@ -60,7 +59,7 @@ def renamed(pieces: WordPieces, names: Names, seed: int = 0) -> tuple[list[Segme
 
 
 def test_names_are_words_with_a_capital_within_sentences(spellings: Spellings) -> None:
-    """What only begins a sentence is no name, and neither is what stands small elsewhere."""
+    """What only begins sentences is no name, nor what stands small elsewhere or is seen once."""
     keys = set(spellings.names(table()).keys.tolist())
     assert keys == {word_key(name) for name in NAMES}
 

@@ -28,7 +28,7 @@ from ctxpack.scoring.bundled import BUNDLED, Mini, Swift  # noqa: E402
 from ctxpack.scoring.manifest import LOWER, MODELS, Manifest, names_in  # noqa: E402
 from ctxpack.scoring.rarity import RarityTable  # noqa: E402
 from ctxpack.scoring.swift import NAME, SwiftModel  # noqa: E402
-from ctxpack.train import calibrate, export, own, whole  # noqa: E402
+from ctxpack.train import calibrate, export, fit, own, whole  # noqa: E402
 from ctxpack.train.evaluate import evaluation_records  # noqa: E402
 from ctxpack.train.fit import LOG, Run  # noqa: E402
 from ctxpack.train.mixture import FitSettings  # noqa: E402
@@ -117,9 +117,11 @@ class Trained:
         self.plan = plan_of_it
         self.out = plan_of_it.out
         self.steps: list[int] = []
-        with pytest.raises(KeyboardInterrupt):
-            train(plan_of_it, Telling(lambda line: None, self.die_at_two))
-        train(plan_of_it, Telling(lambda line: None, self.see))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(fit, "REPORT_STEPS", 1)
+            with pytest.raises(KeyboardInterrupt):
+                train(plan_of_it, Telling(lambda line: None, self.die_at_two))
+            train(plan_of_it, Telling(lambda line: None, self.see))
 
     def see(self, line: dict[str, Any]) -> None:
         """Remember the step."""
@@ -188,7 +190,28 @@ def test_log_tells_of_the_teacher(trained: Trained) -> None:
     """Where there is one, every line of the steps has what it disagrees on."""
     lines = (trained.out / RUN / LOG).read_text().splitlines()
     steps = [line for line in map(json.loads, lines) if "total" in line]
+    assert steps
     assert all(("taught_spans" in line) == (trained.name == Swift.name) for line in steps)
+
+
+def test_manifest_tells_of_the_teacher(trained: Trained) -> None:
+    """By the name that the start of it had."""
+    teacher = Manifest.load(trained.name, models=trained.out).training["teacher"]
+    assert teacher == ("a run from tiny-base" if trained.name == Swift.name else None)
+
+
+def test_run_that_is_older_than_a_setting_goes_on(trained: Trained, tmp_path: Path) -> None:
+    """A setting that its `run.json` does not name has its default; others are of another run."""
+    out = tmp_path / "older"
+    shutil.copytree(trained.out, out)
+    asked = json.loads((out / RUN / whole.ASKED).read_text())
+    del asked["mixture"]["bridges"], asked["mixture"]["fit"]["taught_queries"]
+    (out / RUN / whole.ASKED).write_text(json.dumps(asked))
+    whole._claim(out / RUN, trained.plan)
+    asked["mixture"]["fit"]["unheard"] = 1
+    (out / RUN / whole.ASKED).write_text(json.dumps(asked))
+    with pytest.raises(InputError, match="is of other mixture"):
+        whole._claim(out / RUN, trained.plan)
 
 
 def test_teacher_must_be_a_joint_model(base: Path, joint: Path, data: Path, tmp_path: Path) -> None:
@@ -196,6 +219,9 @@ def test_teacher_must_be_a_joint_model(base: Path, joint: Path, data: Path, tmp_
     apart = plan(data, base, tmp_path / "apart")._replace(teacher=str(base))
     with pytest.raises(InputError, match=r"--teacher .*: must be a joint model"):
         train(apart, Telling(print, print))
+    nothing = plan(data, base, tmp_path / "nothing")._replace(teacher=str(tmp_path / "nowhere"))
+    with pytest.raises(InputError, match=r"--teacher .*nowhere: must be 'ctxpack-swift' or"):
+        train(nothing, Telling(print, print))
     together = plan(data, joint, tmp_path / "together")._replace(teacher=str(joint))
     with pytest.raises(InputError, match=r"--teacher .*: a joint model learns from no other"):
         train(together, Telling(print, print))
