@@ -29,8 +29,8 @@ class NoCross(Head):
 class TwoCross(Head):
     """A head with a second layer in which a segment's tokens attend to the query's."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, prior: float = 0.0) -> None:
+        super().__init__(prior)
         self.cross = nn.MultiheadAttention(WIDTH, N_HEADS, batch_first=True)
         self.cross_norm = nn.LayerNorm(WIDTH)
         self.cross_mix = feed_forward(2 * WIDTH)

@@ -24,6 +24,8 @@ N_VIEWS = 4
 """Ways in which a query's tokens are weighted for MaxSim."""
 N_TOKEN_FEATURES = 8
 N_OVERLAP = 14
+PRIOR = 6.0
+"""What a cosine of 1 between a question and a segment adds to the log-odds of relevance."""
 N_NODE_FEATURES = 2 * N_OVERLAP + 6 * N_VIEWS + 4 + 5 + 1
 
 
@@ -125,10 +127,16 @@ def segment_vector(segment: SegmentSide) -> Tensor:
 
 
 class Head(nn.Module):  # type: ignore[misc]  # torch is Any to mypy
-    """Logits of a segment and of its spans for several queries."""
+    """Logits of a segment and of its spans for several queries.
 
-    def __init__(self) -> None:
+    Args:
+        prior: what a cosine of 1 between the mean vectors of a question and of a segment adds to
+            the relevance: `PRIOR` where those keep the cosines of a base that ranks passages.
+    """
+
+    def __init__(self, prior: float = 0.0) -> None:
         super().__init__()
+        self.prior = prior
         self.views = nn.Linear(WIDTH + 1, N_VIEWS)
         self.told_views = nn.Linear(WIDTH + 1, N_VIEWS)
         self.told = nn.Parameter(torch.zeros(WIDTH))
@@ -159,19 +167,23 @@ class Head(nn.Module):  # type: ignore[misc]  # torch is Any to mypy
         told = _Part.of(query, same, query.mask * query.told)
         tokens = self._tokens(query, segment, close, (asked, told))
         nodes = self._pooled(tokens, segment.members)
+        cosines = _cosines(query, segment, (asked, told))
         features = torch.cat(
             (
                 _overlap(asked, segment),
                 _overlap(told, segment),
                 self._max_sim(query, segment.members, close, (asked, told)),
-                _cosines(query, segment, (asked, told)),
+                cosines,
                 _shape(asked, segment.members),
                 told.present[:, None].expand(-1, segment.members.shape[0], -1),
             ),
             dim=-1,
         )
         nodes = self._mixed(nodes + self.node_features(features))
-        return self.segment_out(nodes[:, 0]).squeeze(-1), self.span_out(nodes[:, 1:]).squeeze(-1)
+        relevance = self.segment_out(nodes[:, 0]).squeeze(-1)
+        if self.prior:
+            relevance = relevance + self.prior * cosines[:, 0, 1]
+        return relevance, self.span_out(nodes[:, 1:]).squeeze(-1)
 
     def _tokens(
         self, query: QuerySide, segment: SegmentSide, close: Tensor, parts: tuple[_Part, _Part]
@@ -310,7 +322,10 @@ def _overlap(part: _Part, segment: SegmentSide) -> Tensor:
 
 
 def _cosines(query: QuerySide, segment: SegmentSide, parts: tuple[_Part, _Part]) -> Tensor:
-    """Return (n_queries, n_nodes, 4): cosines of each half with the node and with the segment."""
+    """Return (n_queries, n_nodes, 4): cosines of each half with the node and with the segment.
+
+    First those of the questions.
+    """
     nodes = functional.normalize(segment.members @ segment.vectors, dim=-1)
     halves = [part.pooled(query.vectors) for part in parts]
     found = []

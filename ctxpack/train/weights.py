@@ -14,7 +14,7 @@ from ctxpack.errors import ModelError
 from ctxpack.scoring.segments import Segment
 from ctxpack.train.device import fast_bfloat16
 from ctxpack.train.joint import JointEncoder, Mini
-from ctxpack.train.model import Encoder, Head
+from ctxpack.train.model import PRIOR, Encoder, Head
 from ctxpack.train.step import Rarity, Swift
 
 
@@ -48,7 +48,9 @@ def fresh(
     )
     for part in (bert.embeddings, *bert.encoder.layer[:frozen_layers]):
         part.requires_grad_(False)
-    encoder, light = (JointEncoder if joint else Encoder)(bert).to(device), head().to(device)
+    encoder = (JointEncoder if joint else Encoder)(bert).to(device)
+    # Vectors of texts that were read together say nothing of each text alone.
+    light = head(0.0 if joint else PRIOR).to(device)
     torch.nn.init.constant_(light.span_out.bias, -3.0)
     torch.nn.init.constant_(light.segment_out.bias, -2.0)
     bfloat16 = partial(torch.autocast, device.type, dtype=torch.bfloat16)

@@ -18,15 +18,15 @@ from ctxpack.train.export_encoder import lower_graph, upper_graph  # noqa: E402
 from ctxpack.train.export_head import INPUTS, head_graph, head_weights  # noqa: E402
 from ctxpack.train.joint import JointEncoder  # noqa: E402
 from ctxpack.train.losses import Scored, agreement, ranking  # noqa: E402
-from ctxpack.train.model import WIDTH, Encoder, Head, QuerySide, SegmentSide  # noqa: E402
+from ctxpack.train.model import PRIOR, WIDTH, Encoder, Head, QuerySide, SegmentSide  # noqa: E402
 from ctxpack.train.rebuild import EncoderWeights, encoder_weights  # noqa: E402
 
 
 @pytest.fixture(scope="module")
 def head() -> Head:
-    """Return an untrained head."""
+    """Return an untrained head of the kind that knows cosines."""
     torch.manual_seed(0)
-    return Head().eval()
+    return Head(PRIOR).eval()
 
 
 def sides(n_query: int = 5, n_tokens: int = 12) -> tuple[QuerySide, SegmentSide]:
@@ -97,6 +97,20 @@ def test_padding_of_a_query_changes_nothing(head: Head) -> None:
     with torch.no_grad():
         for alone, beside in zip(head(query, segment), head(padded, segment), strict=True):
             torch.testing.assert_close(alone, beside, atol=1e-4, rtol=1e-4)
+
+
+def test_prior_is_of_the_question_and_the_segment_alone(head: Head) -> None:
+    """Relevance has it on top of all else; spans, and what evidence was found, do not matter."""
+    query, segment = sides()
+    plain = Head()
+    plain.load_state_dict(head.state_dict())
+    question = (query.vectors * (1 - query.told)[..., None]).sum(1)[0]
+    cosine = torch.cosine_similarity(question, segment.vectors.sum(0), dim=0)
+    with torch.no_grad():
+        relevance, spans = head(query, segment)
+        without = plain.eval()(query, segment)
+    torch.testing.assert_close(relevance[0], without[0][0] + PRIOR * cosine)
+    torch.testing.assert_close(spans, without[1])
 
 
 @pytest.fixture(scope="module")
