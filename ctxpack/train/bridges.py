@@ -99,9 +99,9 @@ def bridged(
         there = mentions.get(hop.name, [])
         made = 0
         for i in rng.permutation(len(there)).tolist():
-            if made == per_question or uses[hop.name, i] == MAX_USES:
-                continue
-            query = _asked(hop, there[i], rng)
+            if made == per_question:
+                break
+            query = None if uses[hop.name, i] == MAX_USES else _asked(hop, there[i], rng)
             if query is not None:
                 made += 1
                 uses[hop.name, i] += 1
@@ -256,9 +256,7 @@ def _record(hop: _Hop, mention: _Mention, query: str) -> Record:
         ]
         for candidate in others[:MAX_NEGATIVES]:
             chosen.setdefault(_text(candidate), candidate)
-    return hop.record._replace(
-        query=query, any_of=False, has_spans=True, candidates=tuple(chosen.values())
-    )
+    return hop.record._replace(query=query, any_of=False, candidates=tuple(chosen.values()))
 
 
 def _answers(record: Record, candidate: Candidate) -> bool:
