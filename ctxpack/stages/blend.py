@@ -13,9 +13,9 @@ from ctxpack.stages.base import Call, Stage
 from ctxpack.stages.score import scored
 
 WEIGHTS: Final[Mapping[str, float]] = {
-    "span": 0.76,
-    "words": 0.58,
-    "constant": 0.45,
+    "span": 0.77,
+    "words": 0.57,
+    "constant": 0.37,
 }
 """What the log-odds of a span's two scores count: its own, and that of `by_words`.
 
