@@ -30,7 +30,8 @@ probability of at least 0.05, its bar a 95 % interval; on the dashed line a prob
 LIMITS = """\
 - The table is of the first hop, from spans alone. Evidence that a query does not name is often
   missed there; the recipes' second hop and blend are for that: see [benchmarks](benchmarks.md).
-- Passage relevance on web queries (`trecdl21`) is below that of the base's sentence embeddings.
+- Passage relevance on web queries (`trecdl21`) is below that of the base's sentence embeddings, and
+  what a cosine adds to it in `ctxpack-swift` was chosen with this set in view.
 - One calibration serves calls of one passage and calls of twenty, first hops and second; the error
   of each set is below.
 """
