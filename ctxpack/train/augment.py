@@ -53,7 +53,7 @@ def query(
 
 
 def _kept(text: Query | Segment, dropped: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return (n_tokens,): what stays where words are dropped, their continuations with them."""
+    """Return (n_tokens,): what stays where words are dropped, with all up to the next word."""
     word = np.maximum.accumulate(np.where(text.words != 0, np.arange(len(text.words)), 0))
     marks = (text.ids == text.ids[0]) | (text.ids == text.ids[-1])
     kept: NDArray[np.bool_] = ~dropped[word] | marks

@@ -50,18 +50,18 @@ class Taught:
         asking = [asking[unit] for unit in units]
         with torch.no_grad():
             found = teacher.scored(queries, [lesson.segments[unit] for unit in units], asking)
-        self._said = _said(found.logits, asking, {row: row for row in range(len(chosen))})
+        self._said = _gathered(found.logits, asking, {row: row for row in range(len(chosen))})
 
     def losses(self, logits: Logits) -> dict[str, Tensor]:
         """Return how far a pupil's logits of the batch are from what was said."""
-        own = _said(logits, self._asking, self._row)
+        own = _gathered(logits, self._asking, self._row)
         return {
             name: agreement(Scored(mine.rows, mine.logits, said.logits), len(self._row))
             for name, mine, said in zip(LOSSES, own, self._said, strict=True)
         }
 
 
-def _said(
+def _gathered(
     logits: Logits, asking: Sequence[Sequence[int]], row: Mapping[int, int]
 ) -> tuple[_Said, _Said]:
     """Return what is said of passages and of spans, segment by segment.

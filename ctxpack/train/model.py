@@ -24,9 +24,9 @@ N_VIEWS = 4
 """Ways in which a query's tokens are weighted for MaxSim."""
 N_TOKEN_FEATURES = 8
 N_OVERLAP = 14
+N_NODE_FEATURES = 2 * N_OVERLAP + 6 * N_VIEWS + 4 + 5 + 1
 PRIOR = 6.0
 """What a cosine of 1 between a question and a segment adds to the log-odds of relevance."""
-N_NODE_FEATURES = 2 * N_OVERLAP + 6 * N_VIEWS + 4 + 5 + 1
 
 
 class QuerySide(NamedTuple):

@@ -106,7 +106,13 @@ class Names:
     def renamed(
         self, segments: Sequence[Segment], queries: Sequence[Query], rng: np.random.Generator
     ) -> tuple[list[Segment], list[Query]]:
-        """Return the texts of a batch, with `RENAMED` of the names in them replaced by others."""
+        """Return the texts of a batch, with `RENAMED` of the names in them replaced by others.
+
+        Args:
+            segments: of the batch; a renamed one may have more tokens than the window.
+            queries: of the batch.
+            rng: source of chance.
+        """
         texts = [text.words for text in segments] + [text.words for text in queries]
         words = np.unique(np.concatenate(texts))
         here = np.intersect1d(words, self.keys)

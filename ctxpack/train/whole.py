@@ -172,7 +172,8 @@ class Trained(NamedTuple):
             manifest, quality = calibrated(manifest, part, records)
             training = summary(self.run, self.mixture, quality, self.hardware)
             training["base"] = self.mixture.base or self.start.name
-            training["teacher"] = _teacher_in(self.run)
+            teacher = _joint_teacher(self.run)
+            training["teacher"] = None if teacher is None else teacher.name
             manifest = manifest.model_copy(update={"training": training})
             publish(manifest, part, out)
         return manifest
@@ -215,7 +216,7 @@ def _fitted(plan: Plan, prepared: Prepared, start: Start, telling: Telling) -> F
     if settings.augment.renamed:
         names = Spellings.of(text for _, text in sorted(prepared.texts())).names(rarity)
     lessons = Lessons(
-        collection, teacher, prepared.weights, names, _joint(run, settings.frozen_layers)
+        collection, teacher, prepared.weights, names, _taught_by(run, settings.frozen_layers)
     )
     made.train(lessons, DevReport(prepared, pieces), telling.watch)
     return settings
@@ -235,18 +236,17 @@ def _check_teacher(plan: Plan, start: Start) -> None:
         raise InputError(f"--teacher {plan.teacher}: must be a joint model, as ctxpack-mini")
 
 
-def _teacher_in(run: Path) -> str | None:
-    """Return the name of the joint model that a run distils, None for none."""
-    directory = run / JOINT_TEACHER
-    return prepare("", directory).name if directory.exists() else None
-
-
-def _joint(run: Path, frozen_layers: int) -> Swift | None:
+def _joint_teacher(run: Path) -> Start | None:
     """Return the joint model that a run distils, None for none."""
     directory = run / JOINT_TEACHER
-    if not directory.exists():
+    return prepare("", directory) if directory.exists() else None
+
+
+def _taught_by(run: Path, frozen_layers: int) -> Swift | None:
+    """Return the joint model that a run distils in torch, None for none."""
+    teacher = _joint_teacher(run)
+    if teacher is None:
         return None
-    teacher = prepare("", directory)
     assert teacher.rarity is not None  # as of every model that was trained
     return teacher.swift(teacher.rarity, frozen_layers)
 
