@@ -104,8 +104,8 @@ def write_graphs(model: Swift, rarity: Path, out: Path, *, quantise: bool = True
         model: the trained model.
         rarity: its rarity file.
         out: a directory without a model.
-        quantise: whether the encoder's weights and activations are rounded to int8; else all is
-            float32.
+        quantise: whether the encoder's weights and activations are rounded to int8, and the head's
+            weights to float16; else all is float32.
     """
     name = name_of(model)
     manifest = Manifest(
@@ -123,7 +123,7 @@ def write_graphs(model: Swift, rarity: Path, out: Path, *, quantise: bool = True
         LOWER: lower_graph(encoder, quantise=quantise).SerializeToString(),
         RARITY: rarity_bytes(load_rarity(rarity)),
         manifest.upper: upper_graph(encoder, quantise=quantise).SerializeToString(),
-        manifest.head: head_graph(model.head).SerializeToString(),
+        manifest.head: head_graph(model.head, halved=quantise).SerializeToString(),
     }
     files = {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()}
     for file, content in contents.items():

@@ -1,4 +1,4 @@
-"""The head as a float32 ONNX graph for one query and one segment."""
+"""The head as an ONNX graph for one query and one segment; it computes in float32."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import warnings
 import numpy as np
 import onnx
 import torch
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from ctxpack.errors import ModelError
@@ -20,6 +20,10 @@ INPUTS = (
 )  # fmt: skip
 PARAMETERS = "parameters"
 """Metadata of the graph: weight of the head → [constant that holds it, whether transposed]."""
+HALF = ".half"
+"""Behind the name of a constant that is kept in float16."""
+MIN_HALVED = 1024
+"""Numbers of a constant that is worth keeping in float16."""
 
 
 class _OnePair(nn.Module):  # type: ignore[misc]  # torch is Any to mypy
@@ -50,12 +54,16 @@ class _OnePair(nn.Module):  # type: ignore[misc]  # torch is Any to mypy
         return relevance, spans[0]
 
 
-def head_graph(head: Head) -> onnx.ModelProto:
+def head_graph(head: Head, *, halved: bool = True) -> onnx.ModelProto:
     """Return the graph: `INPUTS` → ``relevance`` (1,) and ``spans`` (n_spans,), both logits.
 
     Inputs are ``query`` (n_query_tokens, WIDTH) float32, ``query_words``, ``query_rarity`` and
     ``told`` (n_query_tokens,), ``codes`` (n_tokens, WIDTH) int8 times ``scales`` (n_tokens,),
     ``words`` and ``rarity`` (n_tokens,) and ``members`` (n_nodes, n_tokens) float32.
+
+    Args:
+        head: what is written.
+        halved: whether its large weights are kept in float16, for a file half as large.
     """
     example = (
         torch.randn(9, WIDTH),
@@ -93,6 +101,8 @@ def head_graph(head: Head) -> onnx.ModelProto:
         del node.metadata_props[:]
         node.doc_string = ""
     _note_parameters(graph, head)
+    if halved:
+        _halve(graph)
     return graph
 
 
@@ -119,6 +129,21 @@ def _note_parameters(graph: onnx.ModelProto, head: Head) -> None:
     graph.metadata_props.add(key=PARAMETERS, value=json.dumps(note))
 
 
+def _halve(graph: onnx.ModelProto) -> None:
+    """Keep the large constants of a graph in float16, cast when it is loaded."""
+    casts = []
+    for constant in graph.graph.initializer:
+        value = numpy_helper.to_array(constant)
+        if value.dtype == np.float32 and value.size >= MIN_HALVED:
+            name = constant.name
+            half = numpy_helper.from_array(value.astype(np.float16), f"{name}{HALF}")
+            constant.CopyFrom(half)
+            casts.append(helper.make_node("Cast", [half.name], [name], to=TensorProto.FLOAT))
+    nodes = list(graph.graph.node)
+    del graph.graph.node[:]
+    graph.graph.node.extend(casts + nodes)
+
+
 def head_weights(model: bytes) -> dict[str, Tensor]:
     """Return the weights of the head that `head_graph` wrote, by name.
 
@@ -131,7 +156,8 @@ def head_weights(model: bytes) -> dict[str, Tensor]:
         raise ModelError("head.onnx: says nothing of its weights; it is of an older version")
     places = json.loads(note)
     constants = {
-        constant.name: numpy_helper.to_array(constant) for constant in graph.graph.initializer
+        constant.name.removesuffix(HALF): numpy_helper.to_array(constant)
+        for constant in graph.graph.initializer
     }
     weights = {}
     for name, wanted in Head().named_parameters():
@@ -141,5 +167,5 @@ def head_weights(model: bytes) -> dict[str, Tensor]:
         if value.size != wanted.numel():
             raise ModelError(f"head.onnx: `{name}` must have the shape {shape}; of another version")
         value = value.reshape(shape[::-1]).T if transposed else value.reshape(shape)
-        weights[name] = torch.tensor(value)
+        weights[name] = torch.tensor(value, dtype=torch.float32)
     return weights

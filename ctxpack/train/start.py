@@ -20,7 +20,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
-from ctxpack.errors import InputError
+from ctxpack.errors import InputError, ModelError
 from ctxpack.scoring.bundled import BUNDLED
 from ctxpack.scoring.manifest import LOWER, MODELS, RARITY, TOKENIZER, Manifest, names_in
 from ctxpack.scoring.rarity import RarityTable
@@ -100,8 +100,9 @@ def prepare(source: str, directory: Path, option: str = "--from") -> Start:
         part.mkdir(parents=True)
         try:
             story = _make(source, part)
-        except InputError as error:
-            raise InputError(f"{option} {error}") from None
+        except (InputError, ModelError) as error:
+            shutil.rmtree(part)
+            raise type(error)(f"{option} {error}") from None
         (part / STORY).write_text(json.dumps(story), encoding="utf-8")
         os.replace(part, directory)  # a kill before leaves no half of it
     story = json.loads((directory / STORY).read_text(encoding="utf-8"))

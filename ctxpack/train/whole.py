@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from ctxpack.errors import InputError
+from ctxpack.errors import InputError, ModelError
 from ctxpack.scoring.manifest import Manifest
 from ctxpack.scoring.rarity import RarityTable
 from ctxpack.train import own
@@ -99,12 +100,8 @@ def train(plan: Plan, telling: Telling) -> None:
     if plan.is_own:
         own.check(prepared)
     run.mkdir(parents=True, exist_ok=True)
-    _claim(run, plan)
+    start = _begun(run, plan)
     telling.note(_read_in_words(prepared))
-    start = prepare(plan.source, run / START)
-    _check_teacher(plan, start)
-    if start.joint and not plan.is_own and not plan.mixture.fit.joint:
-        raise InputError(f"--from {plan.source}: is a joint model; the mixture needs `joint: true`")
     torch.set_default_device(device)
     settings = _fitted(plan, prepared, start, telling)
     torch.set_default_device("cpu")
@@ -222,6 +219,29 @@ def _fitted(plan: Plan, prepared: Prepared, start: Start, telling: Telling) -> F
     return settings
 
 
+def _begun(run: Path, plan: Plan) -> Start:
+    """Return the start of a run, and claim its directory; what cannot start leaves nothing there.
+
+    Raises:
+        InputError: the start or the teacher is not what it must be, or it is another run's place.
+        ModelError: one of them is damaged or of another version.
+    """
+    is_new = _claim(run, plan)
+    try:
+        start = prepare(plan.source, run / START)
+        if start.joint and not plan.is_own and not plan.mixture.fit.joint:
+            rule = "is a joint model; the mixture needs `joint: true`"
+            raise InputError(f"--from {plan.source}: {rule}")
+        _check_teacher(plan, start)
+    except (InputError, ModelError):
+        if is_new:
+            (run / ASKED).unlink()
+            for part in (START, JOINT_TEACHER):
+                shutil.rmtree(run / part, ignore_errors=True)
+        raise
+    return start
+
+
 def _check_teacher(plan: Plan, start: Start) -> None:
     """Copy the joint teacher, if there is one, into the run.
 
@@ -279,8 +299,10 @@ def _own_steps(settings: FitSettings, collection: Collection, weights: dict[str,
     return max(own.MIN_STEPS, own.PASSES * sum(1 for _ in batches))
 
 
-def _claim(run: Path, plan: Plan) -> None:
+def _claim(run: Path, plan: Plan) -> bool:
     """Write down what the run was asked for, or check that it was asked for the same.
+
+    Returns whether it is new.
 
     Raises:
         InputError: the directory holds a run that was asked for something else.
@@ -304,8 +326,9 @@ def _claim(run: Path, plan: Plan) -> None:
         if other:
             what = ", ".join(other)
             raise InputError(f"{run}: is of other {what}; give another --out, or delete it")
-    else:
-        path.write_text(json.dumps(asked, indent=1), encoding="utf-8")
+        return False
+    path.write_text(json.dumps(asked, indent=1), encoding="utf-8")
+    return True
 
 
 def _read_in_words(prepared: Prepared) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -115,30 +116,46 @@ def test_prior_is_of_the_question_and_the_segment_alone(head: Head) -> None:
 
 @pytest.fixture(scope="module")
 def graph(head: Head) -> bytes:
-    """Return the head's graph."""
+    """Return the head's graph with its weights as they are."""
+    return bytes(head_graph(head, halved=False).SerializeToString())
+
+
+@pytest.fixture(scope="module")
+def halved(head: Head) -> bytes:
+    """Return the head's graph with its weights in float16."""
     return bytes(head_graph(head).SerializeToString())
 
 
-def test_head_graph_equals_the_head(head: Head, graph: bytes) -> None:
-    """The exported graph gives the logits of the trained head."""
+def logits(graph: bytes, *inputs: torch.Tensor) -> list[NDArray[np.float32]]:
+    """Return what a head's graph gives."""
+    session = ort.InferenceSession(graph)
+    named = {name: value.numpy() for name, value in zip(INPUTS, inputs, strict=True)}
+    return list(session.run(None, named))
+
+
+def test_head_graph_equals_the_head(head: Head, graph: bytes, halved: bytes) -> None:
+    """The exported graph gives the logits of the trained head; in float16, nearly."""
     query, segment = sides()
     codes = torch.round(segment.vectors * 500).clamp(-127, 127).to(torch.int8)
     scales = torch.full((len(codes),), 1 / 500)
-    session = ort.InferenceSession(graph)
     inputs = [*(part[0] for part in query[:4]), codes, scales, *segment[1:]]
-    found = session.run(None, {n: v.numpy() for n, v in zip(INPUTS, inputs, strict=True)})
     with torch.no_grad():
         wanted = head(query, segment._replace(vectors=codes * scales[:, None]))
-    np.testing.assert_allclose(found[0], wanted[0].numpy(), atol=1e-4)
-    np.testing.assert_allclose(found[1], wanted[1][0].numpy(), atol=1e-4)
+    for written, near in ((graph, 1e-4), (halved, 1e-2)):
+        relevance, spans = logits(written, *inputs)
+        np.testing.assert_allclose(relevance, wanted[0].numpy(), atol=near)
+        np.testing.assert_allclose(spans, wanted[1][0].numpy(), atol=near)
+    assert len(halved) < 0.6 * len(graph)
 
 
-def test_head_graph_holds_the_weights(head: Head, graph: bytes) -> None:
-    """They come back to the bit."""
-    found = head_weights(graph)
+def test_head_graph_holds_the_weights(head: Head, graph: bytes, halved: bytes) -> None:
+    """They come back to the bit, or as float16 has them."""
+    found, rounded = head_weights(graph), head_weights(halved)
+    assert found.keys() == rounded.keys() == dict(head.named_parameters()).keys()
     for name, weight in head.named_parameters():
-        assert torch.equal(found.pop(name), weight), name
-    assert not found
+        assert torch.equal(found[name], weight), name
+        assert rounded[name].dtype == torch.float32
+        assert rounded[name].half().equal(weight.half()), name
 
 
 def test_head_without_a_note_is_refused(graph: bytes) -> None:

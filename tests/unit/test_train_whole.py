@@ -229,6 +229,8 @@ def test_teacher_must_be_a_joint_model(base: Path, joint: Path, data: Path, tmp_
     together = plan(data, joint, tmp_path / "together")._replace(teacher=str(joint))
     with pytest.raises(InputError, match=r"--teacher .*: a joint model learns from no other"):
         train(together, Telling(print, print))
+    for wrong in (apart, nothing, together):
+        assert list((wrong.out / RUN).iterdir()) == []  # the right one may be given after it
 
 
 def test_other_data_is_refused(trained: Trained) -> None:
@@ -310,7 +312,7 @@ def again(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     ignored = shutil.ignore_patterns("run")
     shutil.copytree(trained.out, tmp_path, dirs_exist_ok=True, ignore=ignored)
     head = onnx.load(tmp_path / trained.name / "head.onnx")
-    monkeypatch.setattr(export, "head_graph", lambda _: head)
+    monkeypatch.setattr(export, "head_graph", lambda _, *, halved: head)
     run = whole.Trained.load(trained.out / RUN, "a CPU")
     records = evaluation_records(run.mixture, Path())
     return lambda: run.export(tmp_path, records, quantise=not trained.plan.quantise) and None
