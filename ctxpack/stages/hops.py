@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from ctxpack.scoring.base import extended, reads_evidence, under_title
+from ctxpack.scoring.odds import mean
 from ctxpack.selection import Selection
 from ctxpack.stages.base import Call, Stage
 from ctxpack.stages.score import scored
@@ -17,9 +19,10 @@ class Hops(Stage):
     """Score again, with the best evidence so far behind the query.
 
     The answer to a question in two steps often stands in a passage that shares no word with the
-    question, but with the evidence of its first step. The scores of a hop take the place of those
-    before, in full: the scorer knows the question and what was found. With a segment cache a
-    hop costs no encoding.
+    question, but with the evidence of its first step. The scores of spans are those of the last
+    hop: the scorer knows the question and what was found. The log-odds of a passage are the mean
+    over all hops, because what was found speaks for the passage it was found in, right or wrong.
+    With a segment cache a hop costs no encoding.
 
     A hop that the deadline cuts short leaves the scores as they were. Nothing changes for a scorer
     that does not declare `reads_evidence`, such as ``lexical``, which hops by itself.
@@ -42,15 +45,24 @@ class Hops(Stage):
     def _apply(self, selection: Selection, call: Call) -> Selection:
         if not reads_evidence(call.scorer):
             return selection
+        hops = [selection]
         for _ in range(1, self.hops):
-            evidence = found(selection, self.evidence)
+            evidence = found(hops[-1], self.evidence)
             if not evidence:
                 break
-            after = scored(selection, call, query=extended(selection.query, evidence))
+            after = scored(hops[-1], call, query=extended(selection.query, evidence))
             if call.expired():
                 break
-            selection = after
-        return selection
+            hops.append(after)
+        return hops[0] if len(hops) == 1 else _together(hops)
+
+
+def _together(hops: Sequence[Selection]) -> Selection:
+    """Return the last of several scorings of the same passages, with the relevance of all."""
+    relevance = [hop.passage_scores for hop in hops if hop.passage_scores is not None]
+    spans = hops[-1].span_scores
+    assert spans is not None
+    return hops[-1].with_scores(mean(relevance), spans)
 
 
 def found(selection: Selection, count: int) -> list[str]:

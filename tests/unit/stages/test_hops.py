@@ -15,7 +15,7 @@ from ctxpack.stages.hops import Hops
 
 
 class Follower:
-    """Gives 1 to the spans that hold the last word of the query, 0.1 to others."""
+    """Gives 0.8 to the spans that hold the last word of the query, 0.2 to others."""
 
     pointwise = True
     reads_evidence = True
@@ -32,7 +32,7 @@ class Follower:
     @staticmethod
     def _scores(word: str, passage: Passage, spans: tuple[Span, ...]) -> PassageScores:
         held = [word in passage.text[span.start : span.end] for span in spans]
-        found = np.where(held, 1, 0.1).astype(np.float32)
+        found = np.where(held, 0.8, 0.2).astype(np.float32)
         return PassageScores(float(found.max()), found)
 
 
@@ -47,12 +47,19 @@ def test_asks_again_with_the_best_spans(make, call_for) -> None:
     assert scorer.queries == [f"query{EVIDENCE_MARK}\n{TEXTS[1]}\n\n{TEXTS[0]}"]
 
 
-def test_scores_of_the_last_hop_stand(make, call_for) -> None:
+def test_spans_have_the_scores_of_the_last_hop(make, call_for) -> None:
     """What the evidence leads to has the new score, and the rest too."""
     selection = make(*TEXTS, scores=[[0.9], [0.1], [0.1]])
     after = Hops(evidence=1)(selection, call_for(selection, scorer=Follower()))
-    assert after.span_scores.tolist() == pytest.approx([1, 1, 0.1])
-    assert after.passage_scores.tolist() == pytest.approx([1, 1, 0.1])
+    assert after.span_scores.tolist() == pytest.approx([0.8, 0.8, 0.2])
+
+
+@pytest.mark.parametrize(("hops", "wanted"), [(2, [0.8, 0.5, 0.2]), (3, [0.8, 0.614, 0.2])])
+def test_passages_have_the_mean_of_all_hops(make, call_for, hops, wanted) -> None:
+    """Evidence speaks for its own passage, so the question by itself counts as much."""
+    selection = make(*TEXTS, scores=[[0.8], [0.2], [0.2]])
+    after = Hops(hops=hops, evidence=1)(selection, call_for(selection, scorer=Follower()))
+    assert after.passage_scores.tolist() == pytest.approx(wanted, abs=1e-3)
 
 
 def test_each_hop_follows_the_one_before(make, call_for) -> None:
