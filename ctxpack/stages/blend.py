@@ -42,11 +42,21 @@ class Blend(Stage):
     needs_scores: ClassVar[bool] = True
 
     def _apply(self, selection: Selection, call: Call) -> Selection:
-        scores, passage_scores = selection.span_scores, selection.passage_scores
-        if not call.scorer.pointwise or scores is None or passage_scores is None or call.expired():
+        scores, passage_scores = blended(selection, call), selection.passage_scores
+        if scores is None or passage_scores is None or scores is selection.span_scores:
             return selection
-        blended = weighed((scores, by_words(selection, call)), WEIGHTS)
-        return selection.with_scores(passage_scores, blended)
+        return selection.with_scores(passage_scores, scores)
+
+
+def blended(selection: Selection, call: Call) -> FloatArray | None:
+    """Return (n_spans,) span scores with the words of the call weighed in; None if not scored.
+
+    They are as they were after the deadline, and for a scorer that looks at the whole call.
+    """
+    scores = selection.span_scores
+    if scores is None or not call.scorer.pointwise or call.expired():
+        return scores
+    return weighed((scores, by_words(selection, call)), WEIGHTS)
 
 
 def by_words(selection: Selection, call: Call) -> FloatArray:

@@ -12,6 +12,7 @@ from ctxpack.scoring.base import extended, reads_evidence, under_title
 from ctxpack.scoring.odds import mean
 from ctxpack.selection import Selection
 from ctxpack.stages.base import Call, Stage
+from ctxpack.stages.blend import blended
 from ctxpack.stages.score import scored
 
 
@@ -47,7 +48,7 @@ class Hops(Stage):
             return selection
         hops = [selection]
         for _ in range(1, self.hops):
-            evidence = found(hops[-1], self.evidence)
+            evidence = found(hops[-1], call, self.evidence)
             if not evidence:
                 break
             after = scored(hops[-1], call, query=extended(selection.query, evidence))
@@ -65,9 +66,13 @@ def _together(hops: Sequence[Selection]) -> Selection:
     return hops[-1].with_scores(mean(relevance), spans)
 
 
-def found(selection: Selection, count: int) -> list[str]:
-    """Return the best kept spans that score above 0, at most `count`, each under its title."""
-    scores = selection.span_scores
+def found(selection: Selection, call: Call, count: int) -> list[str]:
+    """Return the best kept spans that score above 0, at most `count`, each under its title.
+
+    The best are those that `blend` would put first: a span that the model and the words of the call
+    both speak for is seldom wrong.
+    """
+    scores = blended(selection, call)
     if scores is None:
         return []
     ranked = np.argsort(-np.where(selection.kept, scores, 0), kind="stable")[:count]

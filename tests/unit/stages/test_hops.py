@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -77,6 +78,14 @@ def test_evidence_stands_under_its_title(make, call_for) -> None:
     scorer = Follower()
     Hops()(selection, call_for(selection, scorer=scorer))
     assert scorer.queries == [f"query{EVIDENCE_MARK}Ada\nShe was born in Rome."]
+
+
+def test_evidence_is_what_the_words_speak_for_too(make, call_for) -> None:
+    """Among spans that the model finds as good, the one that the query names stands behind it."""
+    selection = replace(make(*TEXTS, scores=[[0.5], [0.5], [0.45]]), query="Where lies the Tiber?")
+    scorer = Follower()
+    Hops(evidence=1)(selection, call_for(selection, scorer=scorer))
+    assert scorer.queries == [f"Where lies the Tiber?{EVIDENCE_MARK}\n{TEXTS[2]}"]
 
 
 def test_dropped_spans_are_no_evidence(make, call_for) -> None:
