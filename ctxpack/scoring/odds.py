@@ -32,16 +32,10 @@ def weighed(columns: Sequence[FloatArray], weights: Mapping[str, float]) -> Floa
         weights: of the columns, in order, and a constant.
     """
     *factors, constant = weights.values()
-    evidence = log_odds(columns) @ np.array(factors) + constant
-    together = (1 / (1 + np.exp(-evidence))).astype(np.float32)
+    together = probabilities(log_odds(columns) @ np.array(factors) + constant)
     return np.where(columns[0] > 0, together, np.float32(0))
 
 
-def mean(columns: Sequence[FloatArray]) -> FloatArray:
-    """Return (n,) probabilities whose log-odds are the mean of those of `columns`; see `weighed`.
-
-    Args:
-        columns: (n,) float32 in [0, 1], one array a scoring.
-    """
-    shares = {str(number): 1 / len(columns) for number in range(len(columns))}
-    return weighed(columns, {**shares, "constant": 0.0})
+def probabilities(odds: NDArray[np.float64]) -> FloatArray:
+    """Return (n,) float32 probabilities of log-odds (n,)."""
+    return (1 / (1 + np.exp(-odds))).astype(np.float32)

@@ -15,7 +15,7 @@ from ctxpack.errors import ContractError, shown
 from ctxpack.packing import PackingProblem
 from ctxpack.render import Renderer
 from ctxpack.scoring.base import ConfiguredScorer, Scorer
-from ctxpack.selection import Selection
+from ctxpack.selection import FloatArray, Selection
 from ctxpack.tokens import TokenCounter
 
 PinOverflow = Literal["raise", "degrade"]
@@ -36,6 +36,7 @@ class Call:
         others: scorers that options of stages name → the same behind queue and cache, or the
             lexical scorer if they do not know the language of the call.
         rescored_by: names of those of them that have changed scores; stages append to it.
+        words: the scores of `blend.by_words`, once a stage has asked for them.
     """
 
     counter: TokenCounter
@@ -47,6 +48,7 @@ class Call:
     notes: list[str] = field(default_factory=list)
     others: Mapping[ConfiguredScorer, Scorer] = field(default_factory=dict)
     rescored_by: list[str] = field(default_factory=list)
+    words: list[FloatArray] = field(default_factory=list)
 
     def expired(self) -> bool:
         """Return whether the deadline has passed; the first time that it has, note it."""

@@ -42,26 +42,25 @@ class Blend(Stage):
     needs_scores: ClassVar[bool] = True
 
     def _apply(self, selection: Selection, call: Call) -> Selection:
-        scores, passage_scores = blended(selection, call), selection.passage_scores
-        if scores is None or passage_scores is None or scores is selection.span_scores:
+        scores, passage_scores = selection.span_scores, selection.passage_scores
+        if not call.scorer.pointwise or scores is None or passage_scores is None or call.expired():
             return selection
-        return selection.with_scores(passage_scores, scores)
+        return selection.with_scores(passage_scores, blended(scores, by_words(selection, call)))
 
 
-def blended(selection: Selection, call: Call) -> FloatArray | None:
-    """Return (n_spans,) span scores with the words of the call weighed in; None if not scored.
-
-    They are as they were after the deadline, and for a scorer that looks at the whole call.
-    """
-    scores = selection.span_scores
-    if scores is None or not call.scorer.pointwise or call.expired():
-        return scores
-    return weighed((scores, by_words(selection, call)), WEIGHTS)
+def blended(scores: FloatArray, words: FloatArray) -> FloatArray:
+    """Return (n_spans,) scores of a model with those of `by_words` weighed in."""
+    return weighed((scores, words), WEIGHTS)
 
 
 def by_words(selection: Selection, call: Call) -> FloatArray:
-    """Return (n_spans,) float32 scores in [0, 1] by the words of the call."""
-    words = replace(call, scorer=Lexical(), expires_at=None)
-    scores = scored(selection, words, query=selection.query).span_scores
-    assert scores is not None
-    return scores
+    """Return (n_spans,) float32 scores in [0, 1] by the words of the call.
+
+    They are computed when they are first asked for in a call; 0 for passages without a kept span.
+    """
+    if not call.words:
+        words = replace(call, scorer=Lexical(), expires_at=None)
+        scores = scored(selection, words, query=selection.query).span_scores
+        assert scores is not None
+        call.words.append(scores)
+    return call.words[0]

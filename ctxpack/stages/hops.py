@@ -9,10 +9,10 @@ import numpy as np
 from pydantic import Field
 
 from ctxpack.scoring.base import extended, reads_evidence, under_title
-from ctxpack.scoring.odds import mean
+from ctxpack.scoring.odds import log_odds, probabilities
 from ctxpack.selection import Selection
 from ctxpack.stages.base import Call, Stage
-from ctxpack.stages.blend import blended
+from ctxpack.stages.blend import blended, by_words
 from ctxpack.stages.score import scored
 
 
@@ -30,8 +30,8 @@ class Hops(Stage):
 
     Args:
         hops: scorings in all, the first included, 2 to 4; default 2.
-        evidence: spans, 1 to 4, that stand behind the query, best first, each under the title of
-            its passage; default 2.
+        evidence: spans, 1 to 4, that stand behind the query, each under the title of its passage;
+            default 2. They are the best by the model and the words of the call, as `blend` has it.
 
     Drops nothing.
     """
@@ -48,7 +48,7 @@ class Hops(Stage):
             return selection
         hops = [selection]
         for _ in range(1, self.hops):
-            evidence = found(hops[-1], call, self.evidence)
+            evidence = [] if call.expired() else found(hops[-1], call, self.evidence)
             if not evidence:
                 break
             after = scored(hops[-1], call, query=extended(selection.query, evidence))
@@ -60,21 +60,26 @@ class Hops(Stage):
 
 def _together(hops: Sequence[Selection]) -> Selection:
     """Return the last of several scorings of the same passages, with the relevance of all."""
-    relevance = [hop.passage_scores for hop in hops if hop.passage_scores is not None]
-    spans = hops[-1].span_scores
-    assert spans is not None
-    return hops[-1].with_scores(mean(relevance), spans)
+    last = hops[-1]
+    columns = [hop.passage_scores for hop in hops if hop.passage_scores is not None]
+    relevance = np.zeros(len(last.passages), dtype=np.float32)
+    asked = list(last.kept_passages())
+    relevance[asked] = probabilities(log_odds(columns).mean(axis=1))[asked]
+    assert last.span_scores is not None
+    return last.with_scores(relevance, last.span_scores)
 
 
 def found(selection: Selection, call: Call, count: int) -> list[str]:
     """Return the best kept spans that score above 0, at most `count`, each under its title.
 
-    The best are those that `blend` would put first: a span that the model and the words of the call
-    both speak for is seldom wrong.
+    The best are those that `blend` would put first: what a model and the words of the call both
+    speak for is seldom wrong. For a scorer that is not pointwise, those that score highest.
     """
-    scores = blended(selection, call)
-    if scores is None:
+    scores = selection.span_scores
+    if scores is None or not count:
         return []
+    if call.scorer.pointwise:
+        scores = blended(scores, by_words(selection, call))
     ranked = np.argsort(-np.where(selection.kept, scores, 0), kind="stable")[:count]
     return [
         under_title(selection.passages[selection.passage_of[number]], selection.spans[number])

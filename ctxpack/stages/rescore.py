@@ -95,10 +95,12 @@ class Rescore(Stage):
             call.notes.append(f"rescore: not done, {self.scorer.name} does not know the language")
             return None
         best = self._best(selection, call)
+        if not best:
+            return None
         evidence = found(selection, call, self.evidence) if reads_evidence(scorer) else []
         query = extended(selection.query, evidence) if evidence else selection.query
         after = scored(selection, replace(call, scorer=scorer), query=query, passages=best)
-        if not best or call.expired():
+        if call.expired():
             return None
         asked = np.zeros(len(selection.passages), dtype=np.bool_)
         asked[best] = True

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from ctxpack.selection import Passage
+from ctxpack.selection import FRAME_KINDS, Passage
 from ctxpack.sentences import split
 from ctxpack.train.records import Candidate, Record
 
@@ -20,8 +20,9 @@ MIN_SPANS = 3
 def apart(records: Mapping[str, Sequence[Record]]) -> Iterator[Record]:
     """Yield the records that can be made, in the order of the data sets' names.
 
-    Every span becomes a passage without a title, gold if it holds evidence. A record without
-    evidence, or with a gold passage of unknown evidence, makes none.
+    Every span but headings and the heads of tables becomes a passage without a title, gold if it
+    holds evidence. A record makes none if it has a gold passage of unknown evidence, or nothing to
+    choose from.
 
     Args:
         records: data set → its training records.
@@ -32,7 +33,8 @@ def apart(records: Mapping[str, Sequence[Record]]) -> Iterator[Record]:
             if not record.has_spans or not known:
                 continue
             candidates = tuple(_spans_of(record))
-            if len(candidates) >= MIN_SPANS and any(part.gold for part in candidates):
+            kinds = {part.gold for part in candidates}
+            if len(candidates) >= MIN_SPANS and len(kinds) == 2:
                 yield record._replace(candidates=candidates)
 
 
@@ -42,8 +44,8 @@ def _spans_of(record: Record) -> Iterator[Candidate]:
     for candidate in record.candidates:
         for span, is_evidence in zip(candidate.spans, candidate.is_evidence, strict=True):
             text = candidate.passage.text[span.start : span.end].strip()
-            gold[text] = gold.get(text, False) or is_evidence
+            if text and span.kind not in FRAME_KINDS:
+                gold[text] = gold.get(text, False) or is_evidence
     for text, is_gold in gold.items():
-        if text:
-            evidence = ((0, len(text)),) if is_gold else ()
-            yield Candidate(Passage(text), split(text), is_gold, evidence)
+        evidence = ((0, len(text)),) if is_gold else ()
+        yield Candidate(Passage(text), split(text), is_gold, evidence)

@@ -54,7 +54,7 @@ class _OnePair(nn.Module):  # type: ignore[misc]  # torch is Any to mypy
         return relevance, spans[0]
 
 
-def head_graph(head: Head, *, halved: bool = True) -> onnx.ModelProto:
+def head_graph(head: Head, *, halved: bool) -> onnx.ModelProto:
     """Return the graph: `INPUTS` → ``relevance`` (1,) and ``spans`` (n_spans,), both logits.
 
     Inputs are ``query`` (n_query_tokens, WIDTH) float32, ``query_words``, ``query_rarity`` and
@@ -136,9 +136,10 @@ def _halve(graph: onnx.ModelProto) -> None:
         value = numpy_helper.to_array(constant)
         if value.dtype == np.float32 and value.size >= MIN_HALVED:
             name = constant.name
-            half = numpy_helper.from_array(value.astype(np.float16), f"{name}{HALF}")
-            constant.CopyFrom(half)
-            casts.append(helper.make_node("Cast", [half.name], [name], to=TensorProto.FLOAT))
+            half = value.astype(np.float16)
+            assert np.isfinite(half).all(), f"{name} holds numbers that float16 cannot"
+            constant.CopyFrom(numpy_helper.from_array(half, f"{name}{HALF}"))
+            casts.append(helper.make_node("Cast", [f"{name}{HALF}"], [name], to=TensorProto.FLOAT))
     nodes = list(graph.graph.node)
     del graph.graph.node[:]
     graph.graph.node.extend(casts + nodes)

@@ -100,9 +100,13 @@ def prepare(source: str, directory: Path, option: str = "--from") -> Start:
         part.mkdir(parents=True)
         try:
             story = _make(source, part)
-        except (InputError, ModelError) as error:
+        except Exception as error:
             shutil.rmtree(part)
-            raise type(error)(f"{option} {error}") from None
+            if isinstance(error, InputError):
+                raise InputError(f"{option} {error}") from None
+            if isinstance(error, ModelError):
+                raise ModelError(f"{option} {source}: {error}") from None
+            raise
         (part / STORY).write_text(json.dumps(story), encoding="utf-8")
         os.replace(part, directory)  # a kill before leaves no half of it
     story = json.loads((directory / STORY).read_text(encoding="utf-8"))
@@ -154,15 +158,18 @@ def _from_run(run: Path, directory: Path) -> dict[str, str]:
 
 
 def _from_base(base: Path, directory: Path) -> dict[str, str]:
-    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    try:
+        config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{base}: config.json must be JSON: {error}") from None
     for key, wanted in (("model_type", "bert"), ("hidden_act", "gelu")):
         if config.get(key) != wanted:
             raise InputError(f"{base}: `{key}` must be {wanted!r}, got {config.get(key)!r}")
-    if config["max_position_embeddings"] < WINDOW:
+    if config.get("max_position_embeddings", 0) < WINDOW:
         raise InputError(f"{base}: must read at least {WINDOW} tokens")
     ours = Tokenizer.from_file(str(MODELS / TOKENIZER))
     theirs = _vocabulary(base)
-    if config["vocab_size"] != ours.get_vocab_size() or theirs not in (None, ours.get_vocab()):
+    if config.get("vocab_size") != ours.get_vocab_size() or theirs not in (None, ours.get_vocab()):
         raise InputError(f"{base}: must have the vocabulary of bert-base-uncased, as {TOKENIZER}")
     for name in BASE_FILES:
         shutil.copyfile(base / name, directory / name)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from ctxpack.errors import InputError, ModelError
+from ctxpack.errors import InputError
 from ctxpack.scoring.manifest import Manifest
 from ctxpack.scoring.rarity import RarityTable
 from ctxpack.train import own
@@ -233,7 +233,7 @@ def _begun(run: Path, plan: Plan) -> Start:
             rule = "is a joint model; the mixture needs `joint: true`"
             raise InputError(f"--from {plan.source}: {rule}")
         _check_teacher(plan, start)
-    except (InputError, ModelError):
+    except Exception:
         if is_new:
             (run / ASKED).unlink()
             for part in (START, JOINT_TEACHER):

@@ -51,10 +51,11 @@ def test_every_span_becomes_a_passage_without_title() -> None:
         assert part.is_evidence == [part.gold]
 
 
-def test_text_that_stands_twice_is_one_passage() -> None:
+@pytest.mark.parametrize("order", [1, -1])
+def test_text_that_stands_twice_is_one_passage(order: int) -> None:
     """It is gold if it is evidence in either place, for nothing tells the two apart."""
     fog = {"title": "Fog", "text": FOG, "gold": False, "evidence": []}
-    (record,) = made(raw(passages=[fog, raw()["passages"][0]]))
+    (record,) = made(raw(passages=[fog, raw()["passages"][0]][::order]))
     texts = [part.passage.text for part in record.candidates]
     assert len(texts) == len(set(texts)) == 4
     gold = [part.passage.text for part in record.candidates if part.gold]
@@ -65,15 +66,34 @@ def test_text_that_stands_twice_is_one_passage() -> None:
     "changes",
     [
         {"span_kind": "none"},
-        {"passages": raw()["passages"][1:]},
-        {"passages": [{"text": TEXT, "gold": True}]},
-        {"passages": [{"text": "It burned in 1872.", "gold": True, "evidence": [[13, 17]]}]},
+        {"passages": [{"text": TEXT, "gold": False}]},
+        {"passages": [*raw()["passages"], {"text": "Late. Dry. Hot.", "gold": True}]},
+        {
+            "passages": [
+                {"text": "Fog rose. It burned in 1872.", "gold": True, "evidence": [[23, 27]]}
+            ]
+        },
+        {"passages": [{"text": TEXT, "gold": True, "evidence": [[0, len(TEXT)]]}]},
     ],
-    ids=["no span known", "no answer", "gold without evidence", "one span"],
+    ids=["no span known", "no answer", "gold without evidence", "two spans", "all evidence"],
 )
 def test_nothing_is_made_where_no_span_can_be_told_from_others(changes: dict[str, Any]) -> None:
     """Evidence must be known, and there must be something to choose from."""
     assert made(raw(**changes)) == []
+
+
+def test_headings_are_no_passages() -> None:
+    """They say nothing by themselves."""
+    text = "# Mill\n\n" + TEXT
+    (record,) = made(raw(passages=[{"text": text, "gold": True, "evidence": [[60, 64]]}]))
+    assert "# Mill" not in [part.passage.text for part in record.candidates]
+    assert len(record.candidates) == 3
+
+
+def test_data_sets_come_by_their_names() -> None:
+    """So the records do not hang on the order in which a mixture names them."""
+    records = {name: [parse(raw(query=name))] for name in ("b", "a")}
+    assert [record.query for record in apart(records)] == ["a", "b"]
 
 
 def prepared(directory: Path, single: Apart | None) -> Prepared:

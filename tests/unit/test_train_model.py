@@ -123,7 +123,7 @@ def graph(head: Head) -> bytes:
 @pytest.fixture(scope="module")
 def halved(head: Head) -> bytes:
     """Return the head's graph with its weights in float16."""
-    return bytes(head_graph(head).SerializeToString())
+    return bytes(head_graph(head, halved=True).SerializeToString())
 
 
 def logits(graph: bytes, *inputs: torch.Tensor) -> list[NDArray[np.float32]]:

@@ -233,6 +233,52 @@ def test_teacher_must_be_a_joint_model(base: Path, joint: Path, data: Path, tmp_
         assert list((wrong.out / RUN).iterdir()) == []  # the right one may be given after it
 
 
+def damaged_config(base: Path, directory: Path) -> Path:
+    """Return a base model whose config.json is cut off."""
+    shutil.copytree(base, directory)
+    (directory / "config.json").write_text("{")
+    return directory
+
+
+def damaged_head(trained: Path, directory: Path) -> Path:
+    """Return a trained model whose head is not what its manifest says."""
+    shutil.copytree(trained, directory, ignore=shutil.ignore_patterns(RUN))
+    (head,) = directory.glob("*/head.onnx")
+    head.write_bytes(b"damaged")
+    return directory
+
+
+def test_what_cannot_start_leaves_nothing(
+    trained: Trained, base: Path, data: Path, tmp_path: Path
+) -> None:
+    """The message names the start that was asked for, and the directory takes another."""
+    starts = {
+        damaged_config(base, tmp_path / "a"): (InputError, "a: config.json must be JSON"),
+        damaged_head(trained.out, tmp_path / "b"): (ModelError, "b: .*head.onnx' must have SHA"),
+    }
+    for start, (error, message) in starts.items():
+        wrong = plan(data, start, tmp_path / "out")
+        with pytest.raises(error, match=f"--from .*{message}"):
+            train(wrong, Telling(print, print))
+        assert list((wrong.out / RUN).iterdir()) == []
+
+
+def test_started_run_outlives_a_failure(trained: Trained) -> None:
+    """Where a run has begun, a call that fails deletes nothing of it."""
+    run = trained.out / RUN
+    there = sorted(run.rglob("*"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(whole, "_check_teacher", failing)
+        with pytest.raises(InputError, match="on purpose"):
+            whole._begun(run, trained.plan)
+    assert sorted(run.rglob("*")) == there
+
+
+def failing(*parts: object) -> None:
+    """Fail as what cannot start does."""
+    raise InputError("on purpose")
+
+
 def test_other_data_is_refused(trained: Trained) -> None:
     """A directory holds one run; what differs is said."""
     other = trained.plan._replace(steps=9)

@@ -56,3 +56,16 @@ def test_changes_nothing_late_or_for_another_scorer(call_for) -> None:
     late = call_for(before, scorer=MODEL, expires_at=time.perf_counter())
     assert Blend()(before, late) is before
     assert Blend()(before, call_for(before, scorer=Lexical())) is before
+
+
+def test_words_are_scored_once_a_call(call_for, monkeypatch) -> None:
+    """Every step of a call that reads them has the same ones, those of all that came in."""
+    asked = []
+    score = Lexical.score
+    monkeypatch.setattr(Lexical, "score", lambda *args: (asked.append(1), score(*args))[1])
+    before = selection_of(0.3, 0.3, 0.3)
+    call = call_for(before, scorer=MODEL)
+    first = Blend()(before, call)
+    left = before.drop(np.array([0, 1, 1], dtype=bool), stage="test", reason="test")
+    assert Blend()(left, call).span_scores[0] == first.span_scores[0]
+    assert len(asked) == 1

@@ -55,6 +55,18 @@ def test_spans_have_the_scores_of_the_last_hop(make, call_for) -> None:
     assert after.span_scores.tolist() == pytest.approx([0.8, 0.8, 0.2])
 
 
+def test_passage_that_the_question_does_not_know_can_be_found(make, call_for) -> None:
+    """Relevance 0 is a score as others are, unless no span of the passage is kept any more."""
+    selection = make(*TEXTS, scores=[[0.8], [0.2], [0.8]])
+    selection = selection.with_scores(np.array([0.8, 0, 0.8], np.float32), selection.span_scores)
+    selection = selection.drop(np.array([0, 0, 1], dtype=bool), stage="test", reason="test")
+    after = Hops(evidence=1)(selection, call_for(selection, scorer=Follower()))
+    first, second, dropped = after.passage_scores.tolist()
+    assert first == pytest.approx(0.8)
+    assert 0 < second < 0.8
+    assert dropped == 0
+
+
 @pytest.mark.parametrize(("hops", "wanted"), [(2, [0.8, 0.5, 0.2]), (3, [0.8, 0.614, 0.2])])
 def test_passages_have_the_mean_of_all_hops(make, call_for, hops, wanted) -> None:
     """Evidence speaks for its own passage, so the question by itself counts as much."""
@@ -64,11 +76,14 @@ def test_passages_have_the_mean_of_all_hops(make, call_for, hops, wanted) -> Non
 
 
 def test_each_hop_follows_the_one_before(make, call_for) -> None:
-    """Three scorings in all are two more calls of the scorer."""
+    """Three scorings in all are two more calls; the last has what the second found behind it."""
     selection = make(*TEXTS, scores=[[0.1], [0.9], [0.1]])
     scorer = Follower()
     Hops(hops=3)(selection, call_for(selection, scorer=scorer))
-    assert len(scorer.queries) == 2
+    assert scorer.queries == [
+        f"query{EVIDENCE_MARK}\n{TEXTS[1]}\n\n{TEXTS[0]}",
+        f"query{EVIDENCE_MARK}\n{TEXTS[0]}\n\n{TEXTS[1]}",
+    ]
 
 
 def test_evidence_stands_under_its_title(make, call_for) -> None:
@@ -81,7 +96,7 @@ def test_evidence_stands_under_its_title(make, call_for) -> None:
 
 
 def test_evidence_is_what_the_words_speak_for_too(make, call_for) -> None:
-    """Among spans that the model finds as good, the one that the query names stands behind it."""
+    """Of two spans that the model finds about as good, the one that the query names is taken."""
     selection = replace(make(*TEXTS, scores=[[0.5], [0.5], [0.45]]), query="Where lies the Tiber?")
     scorer = Follower()
     Hops(evidence=1)(selection, call_for(selection, scorer=scorer))
@@ -105,20 +120,30 @@ def test_without_evidence_nothing_is_asked(make, call_for) -> None:
         assert scorer.queries == []
 
 
+def slow(now: list[float]) -> SimpleNamespace:
+    """Return a scorer that takes a second for every call."""
+    follower = Follower()
+    return SimpleNamespace(
+        pointwise=True,
+        reads_evidence=True,
+        score=lambda *args: (now.__setitem__(0, now[0] + 1), follower.score(*args))[1],
+    )
+
+
 def test_a_hop_cut_short_is_taken_back(make, call_for, monkeypatch) -> None:
-    """When time is up in the middle of a hop, the scores of the one before stand."""
+    """When time is up in the middle of a hop, the scores of the ones before stand."""
     now = [0.0]
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
     selection = make(*TEXTS * 3, scores=[[0.9], [0.1], [0.1]] * 3)
-    slow = Follower()
-    scorer = SimpleNamespace(
-        pointwise=True,
-        reads_evidence=True,
-        score=lambda *args: (now.__setitem__(0, now[0] + 1), slow.score(*args))[1],
-    )
-    call = call_for(selection, scorer=scorer, expires_at=1.5)
-    assert Hops()(selection, call) is selection
+    call = call_for(selection, scorer=slow(now), expires_at=1.5)
+    assert Hops(hops=3)(selection, call) is selection
     assert call.notes == ["deadline"]
+    twice = Hops(hops=2)(selection, call_for(selection, scorer=slow(now)))
+    call = call_for(selection, scorer=slow(now), expires_at=now[0] + 3.5)
+    thrice = Hops(hops=3)(selection, call)
+    assert call.notes == ["deadline"]
+    assert thrice.passage_scores.tolist() == twice.passage_scores.tolist()
+    assert thrice.span_scores.tolist() == twice.span_scores.tolist()
 
 
 def test_leaves_other_scorers_alone(make, call_for) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from types import MappingProxyType, SimpleNamespace
 from typing import ClassVar
 
@@ -151,6 +152,15 @@ def test_evidence_stands_behind_the_query(make, call_for, step: Rescore, query: 
     selection = make(*TEXTS, scores=[[0.2], [0.9], [0.1]])
     step(selection, call_for(selection, scorer=FIRST))
     assert [asked for asked, _ in Second.asked] == [query]
+
+
+def test_evidence_is_what_the_words_speak_for_too(make, call_for) -> None:
+    """Of two spans that the first scorer finds about as good, the one that the query names."""
+    selection = replace(make(*TEXTS, scores=[[0.5], [0.45], [0.4]]), query="When do ferries run?")
+    Second.asked.clear()
+    step = Rescore(scorer=Second(), evidence=1)
+    step(selection, call_for(selection, scorer=FIRST))
+    assert Second.asked[0][0] == f"When do ferries run?{EVIDENCE_MARK}\n{TEXTS[1]}"
 
 
 def test_leaves_calls_of_other_scorers_alone(make, call_for) -> None:
