@@ -18,8 +18,6 @@ SHIPPED = MIXTURES / "swift.yaml"
 """With the data sets of both models."""
 BRIDGED = "bridged"
 """Name of the data set of bridged questions; see `Bridges`."""
-APART = "apart"
-"""Name of the data set of questions to single spans; see `Apart`."""
 Negatives = Literal["record", "document", "mined", "auto"]
 Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -69,20 +67,6 @@ class Bridges(BaseModel):
     sources: tuple[str, ...] = Field(min_length=1)
     weight: Weight = 1.0
     per_question: int = Field(default=3, ge=1)
-
-
-class Apart(BaseModel):
-    """Questions whose passages stand as single spans; see `apart.apart`.
-
-    Args:
-        sources: data sets of role ``train`` whose questions are asked so.
-        weight: passes over them in one epoch.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    sources: tuple[str, ...] = Field(min_length=1)
-    weight: Weight = 1.0
 
 
 class Augment(BaseModel):
@@ -175,7 +159,6 @@ class Mixture(BaseModel):
         fit: see `FitSettings`.
         sources: the data sets by name.
         bridges: see `Bridges`; None for no bridged questions.
-        apart: see `Apart`; None for no passages of single spans.
         kept_out: what no training record may share with an evaluation record: a query, and the
             text of ``any`` of its passages or of a ``gold`` one.
     """
@@ -186,23 +169,16 @@ class Mixture(BaseModel):
     fit: FitSettings
     sources: dict[str, Source]
     bridges: Bridges | None = None
-    apart: Apart | None = None
     kept_out: Literal["any", "gold"] = "any"
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         learnt = [name for name, source in self.sources.items() if source.role == "train"]
-        for key, made, dataset in (
-            ("bridges", self.bridges, BRIDGED),
-            ("apart", self.apart, APART),
-        ):
-            if made is None:
-                continue
-            for name in made.sources:
-                if name not in learnt:
-                    raise ValueError(f"`{key}.sources` must be among {learnt}, got {name!r}")
-            if dataset in self.sources:
-                raise ValueError(f"`sources` must not hold {dataset!r} beside `{key}`")
+        for name in self.bridges.sources if self.bridges else ():
+            if name not in learnt:
+                raise ValueError(f"`bridges.sources` must be among {learnt}, got {name!r}")
+        if self.bridges and BRIDGED in self.sources:
+            raise ValueError(f"`sources` must not hold {BRIDGED!r} beside `bridges`")
         return self
 
     def seeded(self, seed: int) -> Mixture:

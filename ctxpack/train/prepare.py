@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ctxpack.scoring.segments import WordPieces
-from ctxpack.train.apart import apart
 from ctxpack.train.bridges import bridged
 from ctxpack.train.collection import Collection
-from ctxpack.train.mixture import APART, BRIDGED, Mixture, Negatives, Source, partition
+from ctxpack.train.mixture import BRIDGED, Mixture, Negatives, Source, partition
 from ctxpack.train.overlap import EvaluationIndex
 from ctxpack.train.records import Record, normalised, parse, read
 
@@ -47,11 +46,8 @@ class Prepared:
     def weights(self) -> dict[str, float]:
         """Passes over each data set in an epoch."""
         weights = {name: source.weight for name, source in self.mixture.sources.items()}
-        if self.mixture.bridges is not None:
-            weights[BRIDGED] = self.mixture.bridges.weight
-        if self.mixture.apart is not None:
-            weights[APART] = self.mixture.apart.weight
-        return weights
+        bridges = self.mixture.bridges
+        return weights if bridges is None else {**weights, BRIDGED: bridges.weight}
 
     def texts(self) -> set[tuple[str, str]]:
         """Return title and text of every training passage."""
@@ -65,23 +61,20 @@ class Prepared:
     def collection(self, pieces: WordPieces) -> Collection:
         """Return the training collection, before negatives are mined."""
         collection = Collection(pieces)
-        bridges, single = self.mixture.bridges, self.mixture.apart
-        records: dict[str, list[Record]] = {}
+        bridges = self.mixture.bridges
+        crossed: dict[str, list[Record]] = {}
         for name, raws in self.train.items():
             asked = Counter(normalised(raw["query"]) for raw in raws)
             source = self.mixture.sources[name]
-            records[name] = [parse(raw) for raw in raws]
-            for record in records[name]:
+            records = [parse(raw) for raw in raws]
+            for record in records:
                 collection.add(record, name, _resolved(source, asked[normalised(record.query)]))
+            if bridges is not None and name in bridges.sources:
+                crossed[name] = records
         if bridges is not None:
-            crossed = {name: records[name] for name in bridges.sources}
             seed = self.mixture.fit.seed
             for record in bridged(crossed, per_question=bridges.per_question, seed=seed):
                 collection.add(record, BRIDGED, "mined")
-        if single is not None:
-            for record in apart({name: records[name] for name in single.sources}):
-                # Its own spans alone: a passage that it was made of would be mined.
-                collection.add(record, APART, "record")
         return collection
 
 

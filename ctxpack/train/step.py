@@ -30,7 +30,7 @@ WEIGHTS = {
     "relevance": 0.2,
     "evidence": 0.2,
     "distilled": 0.5,
-    "order": 0.5,
+    "order": 0.2,
     "taught_passages": 0.5,
     "taught_spans": 0.5,
 }

@@ -41,7 +41,6 @@ def summary(run: Path, mixture: Mixture, quality: dict[str, Any], hardware: str)
         "passages": round(REPORT_STEPS * sum(line["passages"] for line in means)),
         "pairs": round(REPORT_STEPS * sum(line["pairs"] for line in means)),
         "bridges": None if mixture.bridges is None else mixture.bridges.model_dump(),
-        "apart": None if mixture.apart is None else mixture.apart.model_dump(),
         "fit": {**mixture.fit.model_dump(), "steps": lines[-1]["of"]},
         "calibration_on_other_half": quality,
         "trained_on": {
