@@ -18,8 +18,8 @@ from ctxpack.stages.hops import found
 from ctxpack.stages.score import scored
 
 WEIGHTS: Final[Mapping[str, Mapping[str, float]]] = {
-    "span": {"own": 0.41, "second": 0.63, "constant": -0.28},
-    "passage": {"own": 0.34, "second": 0.8, "constant": -0.97},
+    "span": {"own": 0.6, "second": 0.5, "constant": -0.2},
+    "passage": {"own": 0.24, "second": 0.95, "constant": -0.9},
 }
 """What the log-odds of a span's, and of a passage's, two scores count: its own, and the second's.
 
