@@ -20,7 +20,8 @@ WEIGHTS: Final[Mapping[str, float]] = {
 """What the log-odds of a span's two scores count: its own, and that of `by_words`.
 
 Fitted by ``python -m ctxpack.bench.fit_blend DATA`` on one half of the development records of seven
-data sets, which count equally; the weights before chose the evidence of its second hop.
+data sets, which count equally. The second hop there has evidence that these weights chose, so the
+command may move them a little when it is run again.
 """
 
 
@@ -49,7 +50,7 @@ class Blend(Stage):
 
 
 def blended(scores: FloatArray, words: FloatArray) -> FloatArray:
-    """Return (n_spans,) scores of a model with those of `by_words` weighed in."""
+    """Return (n_spans,) scores of a model with those of `by_words` weighed in; 0 stays 0."""
     return weighed((scores, words), WEIGHTS)
 
 

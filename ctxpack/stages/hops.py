@@ -61,7 +61,10 @@ class Hops(Stage):
 def _together(hops: Sequence[Selection]) -> Selection:
     """Return the last of several scorings of the same passages, with the relevance of all."""
     last = hops[-1]
-    columns = [hop.passage_scores for hop in hops if hop.passage_scores is not None]
+    columns = []
+    for hop in hops:
+        assert hop.passage_scores is not None
+        columns.append(hop.passage_scores)
     relevance = np.zeros(len(last.passages), dtype=np.float32)
     asked = list(last.kept_passages())
     relevance[asked] = probabilities(log_odds(columns).mean(axis=1))[asked]

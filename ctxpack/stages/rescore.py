@@ -95,7 +95,7 @@ class Rescore(Stage):
             call.notes.append(f"rescore: not done, {self.scorer.name} does not know the language")
             return None
         best = self._best(selection, call)
-        if not best:
+        if not best or call.expired():
             return None
         evidence = found(selection, call, self.evidence) if reads_evidence(scorer) else []
         query = extended(selection.query, evidence) if evidence else selection.query

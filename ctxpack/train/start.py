@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
@@ -99,18 +99,24 @@ def prepare(source: str, directory: Path, option: str = "--from") -> Start:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         try:
-            story = _make(source, part)
-        except Exception as error:
-            shutil.rmtree(part)
-            if isinstance(error, InputError):
-                raise InputError(f"{option} {error}") from None
-            if isinstance(error, ModelError):
-                raise ModelError(f"{option} {source}: {error}") from None
-            raise
+            story = _made(source, part)
+        except InputError as error:
+            raise InputError(f"{option} {error}") from None
+        except ModelError as error:
+            raise ModelError(f"{option} {source}: {error}") from None
         (part / STORY).write_text(json.dumps(story), encoding="utf-8")
         os.replace(part, directory)  # a kill before leaves no half of it
     story = json.loads((directory / STORY).read_text(encoding="utf-8"))
     return Start(directory, story["name"], story["distilled"])
+
+
+def _made(source: str, directory: Path) -> dict[str, str]:
+    """Return the story of a start whose files are written; what fails leaves no directory."""
+    try:
+        return _make(source, directory)
+    except Exception:
+        shutil.rmtree(directory)
+        raise
 
 
 def _make(source: str, directory: Path) -> dict[str, str]:
@@ -162,6 +168,10 @@ def _from_base(base: Path, directory: Path) -> dict[str, str]:
         config = json.loads((base / "config.json").read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{base}: config.json must be JSON: {error}") from None
+    try:
+        safe_open(base / "model.safetensors", "pt")
+    except SafetensorError as error:
+        raise ModelError(f"model.safetensors cannot be read: {error}") from None
     for key, wanted in (("model_type", "bert"), ("hidden_act", "gelu")):
         if config.get(key) != wanted:
             raise InputError(f"{base}: `{key}` must be {wanted!r}, got {config.get(key)!r}")

@@ -235,9 +235,10 @@ def _begun(run: Path, plan: Plan) -> Start:
         _check_teacher(plan, start)
     except Exception:
         if is_new:
-            (run / ASKED).unlink()
             for part in (START, JOINT_TEACHER):
-                shutil.rmtree(run / part, ignore_errors=True)
+                if (run / part).exists():
+                    shutil.rmtree(run / part)
+            (run / ASKED).unlink()  # last: a start without a claim would be taken for another's
         raise
     return start
 

@@ -16,7 +16,7 @@ from transformers import BertConfig, BertModel  # noqa: E402
 
 from ctxpack.errors import ModelError  # noqa: E402
 from ctxpack.train.export_encoder import lower_graph, upper_graph  # noqa: E402
-from ctxpack.train.export_head import INPUTS, head_graph, head_weights  # noqa: E402
+from ctxpack.train.export_head import INPUTS, MIN_HALVED, head_graph, head_weights  # noqa: E402
 from ctxpack.train.joint import JointEncoder  # noqa: E402
 from ctxpack.train.losses import Scored, agreement, ranking  # noqa: E402
 from ctxpack.train.model import PRIOR, WIDTH, Encoder, Head, QuerySide, SegmentSide  # noqa: E402
@@ -155,7 +155,8 @@ def test_head_graph_holds_the_weights(head: Head, graph: bytes, halved: bytes) -
     for name, weight in head.named_parameters():
         assert torch.equal(found[name], weight), name
         assert rounded[name].dtype == torch.float32
-        assert rounded[name].half().equal(weight.half()), name
+        large = weight.numel() >= MIN_HALVED
+        assert torch.equal(rounded[name], weight.half().float() if large else weight), name
 
 
 def test_head_without_a_note_is_refused(graph: bytes) -> None:

@@ -191,6 +191,7 @@ def test_joint_start_needs_a_joint_mixture(joint: Path, data: Path, tmp_path: Pa
     other = plan(data, joint, tmp_path / "out")._replace(is_own=False)
     with pytest.raises(InputError, match="is a joint model; the mixture needs `joint: true`"):
         train(other, Telling(print, print))
+    assert list((other.out / RUN).iterdir()) == []
 
 
 def test_teacher_scores_every_batch(trained: Trained) -> None:
@@ -248,6 +249,13 @@ def damaged_head(trained: Path, directory: Path) -> Path:
     return directory
 
 
+def damaged_weights(base: Path, directory: Path) -> Path:
+    """Return a base model whose weights cannot be read."""
+    shutil.copytree(base, directory)
+    (directory / "model.safetensors").write_bytes(b"damaged")
+    return directory
+
+
 def test_what_cannot_start_leaves_nothing(
     trained: Trained, base: Path, data: Path, tmp_path: Path
 ) -> None:
@@ -255,6 +263,7 @@ def test_what_cannot_start_leaves_nothing(
     starts = {
         damaged_config(base, tmp_path / "a"): (InputError, "a: config.json must be JSON"),
         damaged_head(trained.out, tmp_path / "b"): (ModelError, "b: .*head.onnx' must have SHA"),
+        damaged_weights(base, tmp_path / "c"): (ModelError, "c: model.safetensors cannot be read"),
     }
     for start, (error, message) in starts.items():
         wrong = plan(data, start, tmp_path / "out")

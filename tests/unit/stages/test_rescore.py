@@ -273,3 +273,11 @@ def test_a_mistake_is_named(scorer: object, message: str) -> None:
     step = {"rescore": {"scorer": scorer}}
     with pytest.raises(RecipeError, match=message):
         recipes.load({"scorer": "plain", "steps": ["score", step]})
+
+
+def test_late_call_reads_no_words(make, call_for) -> None:
+    """After the deadline nothing is looked up for a second opinion that is not asked for."""
+    selection = make(*TEXTS, scores=[[0.5], [0.4], [0.3]])
+    call = call_for(selection, scorer=FIRST, expires_at=time.perf_counter())
+    assert Rescore(scorer=Second())(selection, call) is selection
+    assert call.words == []
