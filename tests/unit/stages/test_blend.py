@@ -5,9 +5,11 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from ctxpack.scoring.base import PassageScores
 from ctxpack.scoring.lexical import Lexical
 from ctxpack.selection import Passage, Selection, Span, SplitPassage
 from ctxpack.stages.blend import Blend
+from ctxpack.stages.hops import Hops
 
 MODEL = SimpleNamespace(pointwise=True)
 TEXTS = ("The heron nests in spring. ", "Ferries run until dusk. ", "Rain fell all day. ")
@@ -68,4 +70,18 @@ def test_words_are_scored_once_a_call(call_for, monkeypatch) -> None:
     first = Blend()(before, call)
     left = before.drop(np.array([0, 1, 1], dtype=bool), stage="test", reason="test")
     assert Blend()(left, call).span_scores[0] == first.span_scores[0]
+    assert len(asked) == 1
+
+
+def test_words_that_a_hop_looked_up_are_blended_in(call_for, monkeypatch) -> None:
+    """`hops` and `blend` score the words of a call once between them."""
+    asked = []
+    score = Lexical.score
+    monkeypatch.setattr(Lexical, "score", lambda *args: (asked.append(1), score(*args))[1])
+    scores = [PassageScores(0.3, np.full(1, 0.3, np.float32))] * 3
+    reads = SimpleNamespace(pointwise=True, reads_evidence=True, score=lambda *_: scores)
+    before = selection_of(0.3, 0.3, 0.3)
+    call = call_for(before, scorer=reads)
+    after = Blend()(Hops()(before, call), call)
+    assert after.span_scores[0] > after.span_scores[1]
     assert len(asked) == 1
